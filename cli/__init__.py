@@ -1,0 +1,1 @@
+"""The `segue` command: the only place that prints, prompts and exits."""

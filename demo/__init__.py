@@ -1,0 +1,1 @@
+"""A small library of our own, a real Subsonic server, and AutoDJ choosing by ear."""

@@ -1,0 +1,1 @@
+"""The offline job: find, decode, embed, tag, publish."""

@@ -1,0 +1,1 @@
+"""The ASGI application: forwards everything, observes a little, steers a few calls."""

@@ -1,0 +1,1 @@
+"""The Subsonic protocol: parameters, envelopes, errors, ids, and a small client."""
