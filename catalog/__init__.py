@@ -1,1 +1,1 @@
-"""What is known about every track, on disk: the library, the snapshot, links to the server's songs."""
+"""What is known about every track, on disk: library, snapshot, links to the server's songs."""

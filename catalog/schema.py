@@ -1,0 +1,121 @@
+"""The library's schema as a list of migrations: `PRAGMA user_version` counts those applied.
+
+A migration, once released, is never edited; a change is a new one at the end.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+#: Marks the file as ours ("SEGU"), so that another program's database is never touched.
+APPLICATION_ID: Final = 0x53454755
+
+MIGRATIONS: Final[tuple[str, ...]] = (
+    """
+    CREATE TABLE roots (
+        root_id INTEGER PRIMARY KEY,
+        folder  BLOB NOT NULL UNIQUE
+    );
+    CREATE TABLE tracks (
+        track_id     INTEGER PRIMARY KEY AUTOINCREMENT,
+        root_id      INTEGER NOT NULL REFERENCES roots,
+        path         BLOB NOT NULL,
+        size_bytes   INTEGER NOT NULL,
+        mtime_ns     INTEGER NOT NULL,
+        content_key  TEXT NOT NULL,
+        duration_s   REAL NOT NULL,
+        title        TEXT NOT NULL,
+        artist       TEXT NOT NULL,
+        album        TEXT NOT NULL,
+        album_artist TEXT NOT NULL,
+        genres       TEXT NOT NULL,
+        year         INTEGER,
+        track_number INTEGER,
+        disc_number  INTEGER,
+        musicbrainz_recording_id TEXT NOT NULL,
+        missing_runs INTEGER NOT NULL DEFAULT 0,
+        UNIQUE (root_id, path)
+    );
+    CREATE INDEX tracks_by_content ON tracks (content_key);
+    CREATE TABLE models (
+        model_id INTEGER PRIMARY KEY,
+        name     TEXT NOT NULL,
+        version  TEXT NOT NULL,
+        dim      INTEGER NOT NULL,
+        labels   TEXT NOT NULL,
+        UNIQUE (name, version)
+    );
+    CREATE TABLE vectors (
+        model_id INTEGER NOT NULL REFERENCES models,
+        track_id INTEGER NOT NULL REFERENCES tracks ON DELETE CASCADE,
+        vector   BLOB NOT NULL,
+        PRIMARY KEY (model_id, track_id)
+    ) WITHOUT ROWID;
+    CREATE TABLE scores (
+        model_id INTEGER NOT NULL REFERENCES models,
+        track_id INTEGER NOT NULL REFERENCES tracks ON DELETE CASCADE,
+        scores   BLOB NOT NULL,
+        PRIMARY KEY (model_id, track_id)
+    ) WITHOUT ROWID;
+    CREATE INDEX vectors_by_track ON vectors (track_id);
+    CREATE INDEX scores_by_track ON scores (track_id);
+    CREATE TABLE failures (
+        root_id    INTEGER NOT NULL REFERENCES roots,
+        path       BLOB NOT NULL,
+        size_bytes INTEGER NOT NULL,
+        mtime_ns   INTEGER NOT NULL,
+        reason     TEXT NOT NULL,
+        detail     TEXT NOT NULL,
+        at_s       REAL NOT NULL,
+        PRIMARY KEY (root_id, path)
+    ) WITHOUT ROWID;
+    CREATE TABLE runs (
+        run_id     INTEGER PRIMARY KEY,
+        started_s  REAL NOT NULL,
+        finished_s REAL,
+        report     TEXT
+    );
+    CREATE TABLE songs (
+        song_id      TEXT PRIMARY KEY,
+        track_id     INTEGER REFERENCES tracks ON DELETE SET NULL,
+        path         TEXT NOT NULL,
+        path_is_true INTEGER NOT NULL,
+        root         TEXT NOT NULL,
+        folder_id    TEXT NOT NULL,
+        size_bytes   INTEGER NOT NULL,
+        duration_s   REAL NOT NULL,
+        title        TEXT NOT NULL,
+        artist       TEXT NOT NULL,
+        album        TEXT NOT NULL,
+        album_id     TEXT NOT NULL,
+        artist_ids   TEXT NOT NULL,
+        genres       TEXT NOT NULL,
+        year         INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX songs_by_track ON songs (track_id);
+    CREATE TABLE meta (
+        key   TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) WITHOUT ROWID;
+    """,
+)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the schema up to date, one transaction a migration.
+
+    A stop between two leaves a whole older schema, which the next start brings further.
+    """
+    for version, script in enumerate(MIGRATIONS, start=1):
+        if version <= schema_version(connection):
+            continue
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {script}; PRAGMA application_id = {APPLICATION_ID};"
+            f" PRAGMA user_version = {version}; COMMIT;"
+        )
+
+
+def schema_version(connection: sqlite3.Connection) -> int:
+    """How many migrations the open file has seen."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
