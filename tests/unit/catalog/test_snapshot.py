@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from catalog.errors import SnapshotError
+from catalog.snapshot import (
+    Snapshot,
+    SnapshotArrays,
+    TagGroup,
+    current_version,
+    open_snapshot,
+    write_snapshot,
+)
+from catalog.tracks import Model
+
+
+def arrays(n: int = 3, seed: int = 0) -> SnapshotArrays:
+    random = np.random.default_rng(seed)
+    vectors = random.normal(size=(n, 4)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    codes = np.arange(n, dtype=np.int32)
+    names = [f"näme {i}" for i in range(n)]
+    return SnapshotArrays(
+        model=Model("ears", "ears-1", 4),
+        vectors=vectors,
+        track_ids=np.arange(n, dtype=np.int64) * 10,
+        artist=codes,
+        album=codes,
+        recording=codes,
+        duration_s=np.full(n, 30.5, np.float32),
+        year=np.full(n, 1999, np.int16),
+        text={"path": names, "title": names, "artist": names, "album": ["" for _ in names]},
+        tag_groups={"moods": TagGroup(("sad",), random.normal(size=(n, 1)).astype(np.float16))},
+    )
+
+
+def opened(data: Path) -> Snapshot:
+    snapshot = open_snapshot(data, verify=True)
+    assert snapshot is not None
+    return snapshot
+
+
+def test_what_was_published_comes_back(tmp_path: Path) -> None:
+    given = arrays()
+    version = write_snapshot(tmp_path, given)
+    snapshot = opened(tmp_path)
+    assert snapshot.version == version == current_version(tmp_path)
+    assert snapshot.n == 3
+    np.testing.assert_array_equal(snapshot.vectors, given.vectors)
+    np.testing.assert_array_equal(
+        snapshot.tag_groups["moods"].scores, given.tag_groups["moods"].scores
+    )
+    assert [snapshot.text("title", i) for i in range(3)] == given.text["title"]
+    assert snapshot.text("album", 2) == ""
+    assert [snapshot.row_of(i) for i in (0, 10, 20, 5, 30)] == [0, 1, 2, None, None]
+    assert not snapshot.vectors.flags.writeable
+
+
+def test_equal_input_gives_equal_bytes(tmp_path: Path) -> None:
+    first = write_snapshot(tmp_path / "a", arrays())
+    second = write_snapshot(tmp_path / "b", arrays())
+    assert first == second
+    for file in (tmp_path / "a" / "snapshots" / first).iterdir():
+        assert file.read_bytes() == (tmp_path / "b" / "snapshots" / first / file.name).read_bytes()
+
+
+def test_a_reader_keeps_its_snapshot_while_new_ones_appear(tmp_path: Path) -> None:
+    write_snapshot(tmp_path, arrays(seed=1))
+    old = opened(tmp_path)
+    before = old.vectors.copy()
+    for seed in range(2, 6):
+        write_snapshot(tmp_path, arrays(seed=seed))
+    np.testing.assert_array_equal(old.vectors, before)
+    kept = [p for p in (tmp_path / "snapshots").iterdir() if p.is_dir()]
+    assert len(kept) == 2
+    assert opened(tmp_path).version != old.version
+
+
+def test_an_empty_library_and_a_single_track_publish(tmp_path: Path) -> None:
+    for n in (0, 1):
+        write_snapshot(tmp_path, arrays(n))
+        assert opened(tmp_path).n == n
+
+
+def test_nothing_published_is_none(tmp_path: Path) -> None:
+    assert open_snapshot(tmp_path) is None
+
+
+def test_damage_is_found_and_named(tmp_path: Path) -> None:
+    version = write_snapshot(tmp_path, arrays())
+    folder = tmp_path / "snapshots" / version
+    vectors = folder / "vectors.npy"
+    whole = vectors.read_bytes()
+    vectors.write_bytes(whole[:-1])
+    with pytest.raises(SnapshotError, match=r"vectors\.npy.*segue embed"):
+        open_snapshot(tmp_path)
+    vectors.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    open_snapshot(tmp_path)  # sizes are right: only --verify reads it all
+    with pytest.raises(SnapshotError, match="sha256"):
+        open_snapshot(tmp_path, verify=True)
+    vectors.unlink()
+    with pytest.raises(SnapshotError, match=r"lacks vectors\.npy"):
+        open_snapshot(tmp_path)
+
+
+def test_a_newer_format_and_a_lost_directory_are_refused_politely(tmp_path: Path) -> None:
+    version = write_snapshot(tmp_path, arrays())
+    manifest = tmp_path / "snapshots" / version / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": 99}))
+    with pytest.raises(SnapshotError, match="update Segue"):
+        open_snapshot(tmp_path)
+    (tmp_path / "snapshots" / "current").write_text("gone\n")
+    with pytest.raises(SnapshotError, match="lacks"):
+        open_snapshot(tmp_path)
+
+
+def test_a_job_that_died_leaves_nothing_behind_for_long(tmp_path: Path) -> None:
+    write_snapshot(tmp_path, arrays())
+    leftover = tmp_path / "snapshots" / ".building-x"
+    leftover.mkdir()
+    write_snapshot(tmp_path, arrays(seed=1))
+    assert not leftover.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"vectors": np.full((3, 4), np.nan, np.float32)}, "no numbers"),
+        ({"artist": np.zeros(2, np.int32)}, "artist must be"),
+        ({"track_ids": np.array([3, 2, 1], np.int64)}, "ascend"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused_and_the_old_snapshot_stays(
+    tmp_path: Path, change: dict[str, object], words: str
+) -> None:
+    version = write_snapshot(tmp_path, arrays())
+    with pytest.raises(ValueError, match=words):
+        write_snapshot(tmp_path, replace(arrays(), **change))  # type: ignore[arg-type]
+    assert opened(tmp_path).version == version
