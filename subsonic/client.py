@@ -1,0 +1,244 @@
+"""A small client for what Segue itself asks the server: linking, and looking around.
+
+It uses the account in `[upstream]` and nothing else. Calls are form POSTs, so the login is in no
+server's access log; servers that refuse token login (supysonic) get the password in the form.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import quote, unquote, urlsplit
+
+import httpx2
+
+from subsonic.envelope import API_VERSION, Answer, parse
+from subsonic.errors import (
+    MISSING_PARAMETER,
+    TOKEN_UNSUPPORTED,
+    WRONG_LOGIN,
+    AnswerError,
+    FailedAnswer,
+    SubsonicError,
+    UnreachableError,
+)
+from subsonic.settings import UpstreamSettings
+from subsonic.songs import ServerSong
+
+CLIENT_NAME: Final = "Segue"
+PAGE: Final = 500
+NATIVE_PAGE: Final = 2000
+_TIMEOUT_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What a server says of itself; text is "" where it says nothing."""
+
+    version: str
+    type: str
+    server_version: str
+    open_subsonic: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ScanStatus:
+    """Whether the server is scanning, how many songs it counts, and when it last scanned."""
+
+    scanning: bool
+    count: int
+    last_scan: str
+
+
+def read_password(settings: UpstreamSettings) -> str:
+    """The password, from the settings or from the file that they name.
+
+    Raises:
+        SubsonicError: the file cannot be read.
+    """
+    if not settings.password_file:
+        return settings.password
+    try:
+        return Path(settings.password_file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SubsonicError(
+            f"cannot read upstream.password_file {settings.password_file}: {error}"
+        ) from error
+
+
+class Client:
+    """One login at one server. Use as an async context manager.
+
+    Raises, from every call: UnreachableError, AnswerError, FailedAnswer.
+    """
+
+    def __init__(self, settings: UpstreamSettings, *, timeout_s: float = _TIMEOUT_S) -> None:
+        parts = urlsplit(settings.url)
+        transport = None
+        self._base = settings.url.rstrip("/")
+        if parts.scheme == "http+unix":
+            transport = httpx2.AsyncHTTPTransport(uds=unquote(parts.netloc))
+            self._base = f"http://localhost{parts.path.rstrip('/')}"
+        self._http = httpx2.AsyncClient(
+            timeout=timeout_s,
+            transport=transport,
+            headers={"User-Agent": CLIENT_NAME},
+            trust_env=False,  # the one server that is configured, and no proxy from the environment
+        )
+        self._username = settings.username
+        self._password = read_password(settings)
+        self._in_clear = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._http.aclose()
+
+    def _login(self) -> dict[str, str]:
+        login = {"u": self._username, "v": API_VERSION, "c": CLIENT_NAME, "f": "json"}
+        if self._in_clear:
+            return {**login, "p": "enc:" + self._password.encode().hex()}
+        salt = secrets.token_hex(8)
+        # MD5 because the protocol says so (token authentication, API 1.13).
+        token = hashlib.md5((self._password + salt).encode(), usedforsecurity=False).hexdigest()
+        return {**login, "t": token, "s": salt}
+
+    async def _post(self, url: str, **options: Any) -> httpx2.Response:
+        return await self._send("POST", url, **options)
+
+    async def _send(self, method: str, url: str, **options: Any) -> httpx2.Response:
+        try:
+            return await self._http.request(method, self._base + url, **options)
+        except httpx2.HTTPError as error:
+            # The message of the library may name the URL; it holds no login, which is in the form.
+            raise UnreachableError(
+                f"no answer from {self._base} ({type(error).__name__}): is the server running,"
+                " and is upstream.url right?"
+            ) from error
+
+    async def call(self, endpoint: str, **parameters: str | int) -> Answer:
+        """One call of the Subsonic API; returns the answer when it is ok."""
+        try:
+            return await self._call(endpoint, parameters)
+        except FailedAnswer as error:
+            refused = (MISSING_PARAMETER, WRONG_LOGIN, TOKEN_UNSUPPORTED)
+            if self._in_clear or error.code not in refused:
+                raise
+            self._in_clear = True
+            try:
+                return await self._call(endpoint, parameters)
+            except FailedAnswer:
+                self._in_clear = False
+                raise error from None
+
+    async def _call(self, endpoint: str, parameters: Mapping[str, str | int]) -> Answer:
+        form = {**self._login(), **{name: str(value) for name, value in parameters.items()}}
+        response = await self._post(f"/rest/{endpoint}.view", data=form)
+        try:
+            answer = parse(response.content, is_xml=False)
+        except AnswerError as error:
+            raise AnswerError(
+                f"{self._base} answered {endpoint} with status {response.status_code} and no"
+                " Subsonic answer: is upstream.url a Subsonic server?"
+            ) from error
+        if not answer.ok:
+            raise FailedAnswer(*answer.error)
+        return answer
+
+    async def ping(self) -> ServerFacts:
+        """Log in; what the server says of itself."""
+        root = (await self.call("ping")).root
+        return ServerFacts(
+            str(root.get("version", "")),
+            str(root.get("type", "")),
+            str(root.get("serverVersion", "")),
+            root.get("openSubsonic") is True,
+        )
+
+    async def music_folders(self) -> dict[str, str]:
+        """Names of the music folders that this account sees, by id."""
+        folders = (await self.call("getMusicFolders")).payload("musicFolders") or {}
+        return {str(f["id"]): str(f.get("name", "")) for f in folders.get("musicFolder") or ()}
+
+    async def scan_status(self) -> ScanStatus:
+        """Where the server's scan stands."""
+        status = (await self.call("getScanStatus")).payload("scanStatus") or {}
+        return ScanStatus(
+            status.get("scanning") is True,
+            int(status.get("count") or 0),
+            str(status.get("lastScan", "")),
+        )
+
+    async def songs(self, folder_id: str = "") -> AsyncIterator[ServerSong]:
+        """Every song that this account sees (of one music folder), by paging `search3`."""
+        offset = 0
+        limits = {"musicFolderId": folder_id} if folder_id else {}
+        while True:
+            answer = await self.call(
+                "search3", query="", artistCount=0, albumCount=0, songCount=PAGE,
+                songOffset=offset, **limits,
+            )  # fmt: skip
+            page = (answer.payload("searchResult3") or {}).get("song") or []
+            for child in page:
+                yield ServerSong.from_child(child, folder_id)
+            if len(page) < PAGE:
+                return
+            offset += len(page)
+
+    async def native_songs(self) -> list[ServerSong] | None:
+        """Every song with its true path, from Navidrome's own API; None where there is none."""
+        login = {"username": self._username, "password": self._password}
+        response = await self._post("/auth/login", json=login)
+        token = _token(response)
+        if token is None:
+            return None
+        songs: list[ServerSong] = []
+        start = 0
+        while True:
+            # Sorted by id: a scan in between may move rows, but then links are made again anyway.
+            response = await self._send(
+                "GET",
+                f"/api/song?_start={start}&_end={start + NATIVE_PAGE}&_sort=id&_order=ASC",
+                headers={"X-ND-Authorization": f"Bearer {quote(token, safe='._-~+/=')}"},
+            )
+            page = _list(response)
+            if page is None:
+                return None
+            songs += [ServerSong.from_native(row) for row in page if not row.get("missing")]
+            if len(page) < NATIVE_PAGE:
+                return songs
+            start += len(page)
+
+
+def _token(response: httpx2.Response) -> str | None:
+    if response.status_code != httpx2.codes.OK:
+        return None
+    try:
+        document = response.json()
+    except ValueError:
+        return None
+    token = document.get("token") if isinstance(document, dict) else None
+    return token if isinstance(token, str) else None
+
+
+def _list(response: httpx2.Response) -> list[dict[str, Any]] | None:
+    if response.status_code != httpx2.codes.OK:
+        return None
+    try:
+        document = response.json()
+    except ValueError:
+        return None
+    if not isinstance(document, list) or not all(isinstance(row, dict) for row in document):
+        return None
+    return document
