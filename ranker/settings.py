@@ -1,0 +1,43 @@
+"""The `[ranking]` section: two knobs and the weights of the terms."""
+
+import math
+from dataclasses import dataclass, field, fields
+
+
+@dataclass(frozen=True, slots=True)
+class RankingSettings:
+    """Knobs are 0…1; a weight of 0 switches its term off."""
+
+    breadth: float = field(
+        default=0.2,
+        metadata={"doc": "0: only the nearest songs; 1: also songs that differ from each other."},
+    )
+    explore: float = field(
+        default=0.5,
+        metadata={"doc": "0: rather artists heard in this session; 1: rather others."},
+    )
+    audio: float = field(
+        default=1.0, metadata={"doc": "Weight of sounding alike (cosine of vectors)."}
+    )
+    tags: float = field(
+        default=0.3, metadata={"doc": "Weight of alike tags and moods, where the model gives them."}
+    )
+    familiar: float = field(
+        default=0.1, metadata={"doc": "Weight of an artist heard in this session; see explore."}
+    )
+    artist_repetition: float = field(
+        default=0.12,
+        metadata={"doc": "Taken off for each song of the same artist already chosen."},
+    )
+    held_back: float = field(
+        default=0.5, metadata={"doc": "Taken off for songs that were offered not long ago."}
+    )
+
+    def __post_init__(self) -> None:
+        for knob in ("breadth", "explore"):
+            if not 0 <= getattr(self, knob) <= 1:
+                raise ValueError(f"{knob} must lie in 0…1, got {getattr(self, knob)}")
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if not math.isfinite(value) or not 0 <= value <= 10:
+                raise ValueError(f"{entry.name} must lie in 0…10, got {value}")

@@ -1,0 +1,46 @@
+"""A synthetic snapshot with known structure: styles as directions, artists and versions given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from catalog.snapshot import Snapshot, SnapshotArrays, TagGroup, open_snapshot, write_snapshot
+from catalog.tracks import Model
+
+LABELS = ("sad", "calm", "Heavy metal", "Angry music", "Violin, fiddle")
+
+
+def styled(
+    folder: Path, styles: list[int], *, artists: list[int] | None = None,
+    recordings: list[int] | None = None, tags: bool = True, noise: float = 0.3, dim: int = 16,
+) -> Snapshot:  # fmt: skip
+    """One track for each entry of `styles`; equal style, near vectors and equal tags."""
+    random = np.random.default_rng(7)
+    n = len(styles)
+    centres = np.eye(dim, dtype=np.float32)
+    vectors = centres[styles] + noise * random.normal(size=(n, dim)).astype(np.float32) / 4
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    scores = np.zeros((n, len(LABELS)), np.float16)
+    for row, style in enumerate(styles):
+        scores[row, style % len(LABELS)] = 2.0
+    names = [f"track {i}" for i in range(n)]
+    write_snapshot(
+        folder,
+        SnapshotArrays(
+            model=Model("ears", "1", dim),
+            vectors=vectors.astype(np.float32),
+            track_ids=np.arange(n, dtype=np.int64),
+            artist=np.array(artists or range(n), np.int32),
+            album=np.array(styles, np.int32),
+            recording=np.array(recordings or range(n), np.int32),
+            duration_s=np.full(n, 100, np.float32),
+            year=np.zeros(n, np.int16),
+            text=dict.fromkeys(("path", "title", "artist", "album"), names),
+            tag_groups={"moods": TagGroup(LABELS, scores)} if tags else {},
+        ),
+    )
+    snapshot = open_snapshot(folder)
+    assert snapshot is not None
+    return snapshot

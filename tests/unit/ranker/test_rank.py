@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ranker.picks import Context, Pick, Seed
+from ranker.rank import rank
+from ranker.settings import RankingSettings
+from tests.unit.ranker.library import styled
+
+STYLES = [0] * 10 + [1] * 10 + [2] * 10
+SETTINGS = RankingSettings()
+
+
+def rows(picks: list[Pick]) -> list[int]:
+    return [pick.row for pick in picks]
+
+
+def test_the_nearest_come_first_and_the_seed_never(tmp_path: Path) -> None:
+    snapshot = styled(tmp_path, STYLES)
+    picks = rank(snapshot, [Seed(12)], Context(), SETTINGS, 9)
+    assert set(rows(picks)) == set(range(10, 20)) - {12}
+    plain = rank(snapshot, [Seed(12)], Context(), SETTINGS, 9, plain=True)
+    assert [p.score for p in plain] == sorted((p.score for p in plain), reverse=True)
+
+
+def test_a_score_is_the_sum_of_its_reasons(tmp_path: Path) -> None:
+    snapshot = styled(tmp_path, STYLES, artists=[i % 3 for i in range(30)])
+    context = Context(held_back=frozenset({1, 2}), heard=(3, 4))
+    settings = replace(SETTINGS, explore=0.1)
+    for pick in rank(snapshot, [Seed(0)], context, settings, 30):
+        assert pick.score == pytest.approx(sum(reason.value for reason in pick.reasons))
+        assert pick.reasons[0].term == "audio"
+
+
+def test_every_term_has_its_reason_and_zero_switches_it_off(tmp_path: Path) -> None:
+    snapshot = styled(tmp_path, STYLES, artists=[i % 2 for i in range(30)])
+    context = Context(held_back=frozenset(range(5, 30)), heard=(3,))
+    settings = replace(SETTINGS, explore=0.0, breadth=1.0)
+    terms = {r.term for p in rank(snapshot, [Seed(0)], context, settings, 20) for r in p.reasons}
+    assert terms == {"audio", "tags", "familiar", "held_back", "artist_repetition", "diversity"}
+    off = RankingSettings(
+        breadth=0, tags=0, familiar=0, artist_repetition=0, held_back=0, explore=0
+    )
+    terms = {r.term for p in rank(snapshot, [Seed(0)], context, off, 20) for r in p.reasons}
+    assert terms == {"audio"}
+
+
+def test_one_track_per_recording_and_no_version_of_the_seed(tmp_path: Path) -> None:
+    recordings = [i // 2 for i in range(30)]
+    snapshot = styled(tmp_path, STYLES, recordings=recordings)
+    picks = rows(rank(snapshot, [Seed(0)], Context(), SETTINGS, 30))
+    assert 1 not in picks
+    assert len({recordings[row] for row in picks}) == len(picks) == 14
+
+
+def test_many_versions_do_not_make_the_answer_short(tmp_path: Path) -> None:
+    recordings = [0] * 180 + list(range(1, 21))
+    snapshot = styled(tmp_path, [0] * 180 + [1] * 20, recordings=recordings)
+    assert len(rank(snapshot, [Seed(190)], Context(), SETTINGS, 10)) == 10
+    assert len(rank(snapshot, [Seed(0)], Context(), SETTINGS, 10)) == 10
+
+
+def test_artists_are_spaced(tmp_path: Path) -> None:
+    artists = [0] * 8 + [1, 2] + [3] * 20
+    snapshot = styled(tmp_path, STYLES, artists=artists, noise=0.2)
+    spaced = rows(rank(snapshot, [Seed(0)], Context(), replace(SETTINGS, artist_repetition=1), 3))
+    assert {artists[row] for row in spaced} == {0, 1, 2}
+    context = Context(heard=(0, 1, 2))
+    after = rank(snapshot, [Seed(0)], context, replace(SETTINGS, artist_repetition=1), 2)
+    assert {artists[pick.row] for pick in after} == {1, 2}
+
+
+def test_limits_exclusions_and_held_back(tmp_path: Path) -> None:
+    snapshot = styled(tmp_path, STYLES)
+    eligible = np.zeros(30, np.bool_)
+    eligible[5:25] = True
+    context = Context(eligible, frozenset({5, 6}), frozenset({7, 8}))
+    picks = rows(rank(snapshot, [Seed(0)], context, SETTINGS, 30))
+    assert set(picks) == set(range(7, 25))
+    assert rows(rank(snapshot, [Seed(0)], context, SETTINGS, 1)) == [9]
+
+
+def test_breadth_moves_away_from_the_seed_monotonously(tmp_path: Path) -> None:
+    snapshot = styled(tmp_path, [0] * 40 + [1] * 40, noise=1.5)
+    nearness = []
+    for breadth in (0.0, 0.5, 1.0):
+        picks = rank(snapshot, [Seed(0)], Context(), replace(SETTINGS, breadth=breadth), 10)
+        nearness.append(
+            float(np.mean([snapshot.vectors[p.row] @ snapshot.vectors[0] for p in picks]))
+        )
+    assert nearness[0] > nearness[1] > nearness[2]
+
+
+def test_explore_moves_from_heard_artists_to_others(tmp_path: Path) -> None:
+    artists = [i % 5 for i in range(40)]
+    snapshot = styled(tmp_path, [0] * 40, artists=artists)
+    heard = (0, 5, 1, 6)
+    shares = []
+    for explore in (0.0, 0.5, 1.0):
+        settings = replace(SETTINGS, explore=explore, familiar=1.0, artist_repetition=0)
+        picks = rank(snapshot, [Seed(2)], Context(heard=heard), settings, 10)
+        shares.append(sum(artists[p.row] in (0, 1) for p in picks))
+    assert shares[0] > shares[1] > shares[2]
+
+
+def test_several_seeds_and_weights(tmp_path: Path) -> None:
+    snapshot = styled(tmp_path, STYLES)
+    picks = rows(rank(snapshot, [Seed(0, 3.0), Seed(10, 1.0)], Context(), SETTINGS, 5))
+    assert all(row < 10 for row in picks)
+    both = rows(rank(snapshot, [Seed(0), Seed(10)], Context(), SETTINGS, 18))
+    assert all(row < 20 for row in both)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3])
+def test_tiny_libraries(tmp_path: Path, n: int) -> None:
+    snapshot = styled(tmp_path, [0] * n)
+    picks = rank(snapshot, [Seed(0)] if n else [], Context(), SETTINGS, 5)
+    assert len(picks) == max(n - 1, 0)
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_asking_for_nothing_gives_nothing(tmp_path: Path, count: int) -> None:
+    assert rank(styled(tmp_path, STYLES), [Seed(0)], Context(), SETTINGS, count) == []
+
+
+def test_asking_for_a_billion_gives_what_there_is(tmp_path: Path) -> None:
+    assert len(rank(styled(tmp_path, STYLES), [Seed(0)], Context(), SETTINGS, 10**9)) == 29
+
+
+def test_equal_input_gives_equal_output(tmp_path: Path) -> None:
+    snapshot = styled(tmp_path, STYLES)
+    first, second = (rank(snapshot, [Seed(3)], Context(), SETTINGS, 20) for _ in range(2))
+    assert first == second
+
+
+def test_a_library_without_tags_ranks_by_sound_alone(tmp_path: Path) -> None:
+    snapshot = styled(tmp_path, STYLES, tags=False)
+    picks = rank(snapshot, [Seed(0)], Context(), replace(SETTINGS, breadth=0), 5)
+    assert {reason.term for pick in picks for reason in pick.reasons} == {"audio"}
+    assert all(pick.row < 10 for pick in picks)
+
+
+@pytest.mark.parametrize(
+    "bad", [{"breadth": 1.1}, {"explore": -0.1}, {"audio": float("nan")}, {"tags": -1}]
+)
+def test_settings_out_of_range_are_refused(bad: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        RankingSettings(**bad)
