@@ -1,0 +1,266 @@
+"""What `segue doctor` looks at: each check says ok, warn or fail, and what to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+import httpx2
+
+from catalog.errors import CatalogError
+from catalog.library import FILE_NAME, Library
+from catalog.snapshot import open_snapshot
+from cli.console import size_text
+from cli.errors import not_installed
+from subsonic.client import Client
+from subsonic.errors import MISSING_PARAMETER, FailedAnswer, SubsonicError
+
+if TYPE_CHECKING:
+    from catalog.settings import LibrarySettings
+    from cli.configuration import Configuration
+    from proxy.settings import ServerSettings
+    from subsonic.settings import UpstreamSettings
+
+Status = Literal["ok", "warn", "fail"]
+
+#: Below this share of linked songs something is wrong with the folders, not with single files.
+_LEAST_LINKED: Final = 0.9
+
+#: A snapshot is written beside the old one: keep room for a large library.
+_LEAST_FREE_BYTES: Final = 500_000_000
+
+_TIMEOUT_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding. `todo` says what to do about it, "" when nothing."""
+
+    name: str
+    status: Status
+    text: str
+    todo: str = ""
+
+
+def check_paths(settings: LibrarySettings) -> Iterator[Check]:
+    """The music folders and the data folder."""
+    if not settings.music:
+        yield Check(
+            "music",
+            "warn",
+            "no music folder is set",
+            "set library.music, unless `segue embed` runs on another machine",
+        )
+    for name in settings.music:
+        folder = Path(name)
+        try:
+            empty = not any(folder.iterdir())
+        except OSError as error:
+            yield Check(
+                "music",
+                "fail",
+                f"{folder}: {error.strerror}",
+                "is it mounted, and may this user read it? else correct library.music",
+            )
+            continue
+        if empty:
+            todo = "is the mount there? `segue embed` will not forget tracks for it"
+            yield Check("music", "fail", f"{folder} is empty", todo)
+        else:
+            yield Check("music", "ok", str(folder))
+    data = Path(settings.data)
+    parent = next(p for p in (data.absolute(), *data.absolute().parents) if p.exists())
+    free = shutil.disk_usage(parent).free
+    if not os.access(parent, os.W_OK | os.X_OK):
+        todo = f"chown it to the user that runs Segue (uid {os.getuid()}), or set library.data"
+        yield Check("data", "fail", f"{data} cannot be written", todo)
+    elif free < _LEAST_FREE_BYTES:
+        yield Check("data", "warn", f"{data}: only {size_text(free)} free", "make room")
+    else:
+        yield Check("data", "ok", f"{data}, {size_text(free)} free")
+
+
+async def check_upstream(settings: UpstreamSettings) -> list[Check]:
+    """Whether the server answers, what it is, and whether the account can log in."""
+    try:
+        async with Client(settings, timeout_s=_TIMEOUT_S) as client:
+            facts = await client.ping()
+            folders = await client.music_folders()
+    except FailedAnswer as error:
+        found = [Check("upstream", "ok", f"{settings.url} answers")]
+        if not settings.username and error.code >= MISSING_PARAMETER:
+            todo = "set upstream.username and password to an ordinary account of the server"
+            found.append(
+                Check("login", "warn", "no account is set, so nothing can be linked", todo)
+            )
+        else:
+            todo = "correct upstream.username and password (an ordinary account of the server)"
+            found.append(Check("login", "fail", f"{settings.username}: {error}", todo))
+        return found
+    except SubsonicError as error:  # its message says what to do
+        return [Check("upstream", "fail", str(error))]
+    kind = " ".join(filter(None, (facts.type or "a Subsonic server", facts.server_version)))
+    dialect = "OpenSubsonic" if facts.open_subsonic else "Subsonic"
+    names = ", ".join(folders.values()) or "no music folder"
+    return [
+        Check("upstream", "ok", f"{kind} at {settings.url} ({dialect} {facts.version})"),
+        Check("login", "ok", f"{settings.username} sees {names}"),
+    ]
+
+
+def check_models(configuration: Configuration) -> Iterator[Check]:
+    """Which models `segue embed` would use here, and their weights by sha256."""
+    try:
+        from embedder.errors import ModelError
+        from embedder.models.registry import choose_models, models_dir
+        from embedder.models.weights import verify
+    except ModuleNotFoundError as error:
+        if not not_installed(error):
+            raise
+        text = "the embedding job is not installed here"
+        todo = f"fine if it runs on another machine; else: {not_installed(error)}"
+        yield Check("models", "ok", text, todo)
+        return
+    try:
+        choice = choose_models(configuration.embedding, configuration.data)
+        folder = models_dir(configuration.embedding, configuration.data)
+        for entry in choice.entries:
+            verify(entry.weights, folder)
+    except ModelError as error:
+        yield Check("models", "fail", str(error), "segue models list")
+        return
+    yield Check("models", "ok", choice.reason)
+
+
+def check_catalog(data: Path) -> Iterator[Check]:
+    """The library, the share of linked songs, and the snapshot by sha256."""
+    if not (data / FILE_NAME).exists():
+        yield Check("library", "warn", f"nothing in {data} yet", "run `segue embed`")
+        return
+    try:
+        with Library.open(data, read_only=True) as library:
+            tracks = library.count_tracks()
+            songs, linked = library.count_songs()
+            failures = len(library.failures())
+    except CatalogError as error:
+        yield Check("library", "fail", str(error))
+        return
+    if failures:
+        text = f"{tracks} tracks; {failures} files could not be analysed"
+        yield Check("library", "warn", text, "see `segue info --failures`")
+    else:
+        yield Check("library", "ok", f"{tracks} tracks")
+    try:
+        snapshot = open_snapshot(data, verify=True)
+    except CatalogError as error:
+        yield Check("snapshot", "fail", str(error), "run `segue embed`")
+    else:
+        if snapshot is None:
+            todo = "run `segue embed`; until then everything is passed on as it is"
+            yield Check("snapshot", "warn", "nothing is published", todo)
+        else:
+            text = f"{snapshot.version}: {snapshot.n} tracks by {snapshot.model.name}, sha256 right"
+            yield Check("snapshot", "ok", text)
+    if not songs:
+        todo = "run `segue link`, or start `segue serve`, which links by itself"
+        yield Check("links", "warn", "no song of the server is known", todo)
+    elif linked < _LEAST_LINKED * songs:
+        todo = "are library.music the folders that the server reads? `segue link` lists the rest"
+        yield Check("links", "warn", f"{linked} of {songs} songs are linked", todo)
+    else:
+        yield Check("links", "ok", f"{linked} of {songs} songs are linked")
+
+
+def check_port(settings: ServerSettings) -> Iterator[Check]:
+    """Whether Segue can listen, or does already."""
+    if settings.uds:
+        folder = Path(settings.uds).absolute().parent
+        if os.access(folder, os.W_OK | os.X_OK):
+            yield Check("port", "ok", f"Unix socket {settings.uds}")
+        else:
+            yield Check("port", "fail", f"{folder} cannot be written", "correct server.uds")
+        return
+    where = f"{settings.host}:{settings.port}"
+    try:
+        address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(address[0], address[1]) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address[4])
+    except OSError as error:
+        if _is_segue(f"http://{_local(settings.host)}:{settings.port}{settings.base_path}"):
+            yield Check("port", "ok", f"Segue is running on {where}")
+        else:
+            todo = "end what listens there, or set server.host and server.port"
+            yield Check("port", "fail", f"cannot listen on {where}: {error.strerror}", todo)
+        return
+    yield Check("port", "ok", f"{where} is free; Segue is not running there")
+
+
+def check_front(settings: ServerSettings, nginx: Path = Path("/etc/nginx")) -> Iterator[Check]:
+    """Whether an nginx on this machine sends to Segue, and tells it who is calling."""
+    files = [
+        file
+        for pattern in ("nginx.conf", "conf.d/*", "sites-enabled/*", "http.d/*")
+        for file in sorted(nginx.glob(pattern))
+        if file.is_file()
+    ]
+    if not files:
+        todo = "where one runs elsewhere, server.trusted_proxies must hold its address"
+        yield Check("front", "ok", "no nginx on this machine", todo)
+        return
+    target = f"unix:{settings.uds}" if settings.uds else f":{settings.port}"
+    texts = {}
+    for file in files:
+        try:
+            lines = file.read_text("utf-8", "replace").splitlines()
+        except OSError:
+            continue
+        texts[file] = "\n".join(line.partition("#")[0] for line in lines)
+    ours = {file: text for file, text in texts.items() if target in text}
+    if not ours:
+        text = f"an nginx is here, and nothing in {nginx} sends to {target}"
+        yield Check("front", "warn", text, "see nginx/segue.conf, unless Segue stands alone")
+        return
+    for file, text in ours.items():
+        if "X-Forwarded-For" not in text:
+            todo = "add the proxy_set_header lines of nginx/segue.conf"
+            yield Check("front", "fail", f"{file} does not pass on X-Forwarded-For", todo)
+        elif not settings.trusted_proxies:
+            todo = 'set server.trusted_proxies = ["127.0.0.1", "::1"]'
+            yield Check("front", "fail", f"{file} sends here, and Segue trusts no proxy", todo)
+        elif "proxy_buffering off" not in text:
+            todo = "add `proxy_buffering off;`, as in nginx/segue.conf"
+            yield Check("front", "warn", f"{file} holds back streams and events", todo)
+        else:
+            yield Check("front", "ok", f"{file} sends to {target}")
+
+
+def check_public(url: str) -> Iterator[Check]:
+    """Whether Segue answers at the address that players use."""
+    if _is_segue(url.rstrip("/")):
+        yield Check("public", "ok", f"Segue answers at {url}")
+    else:
+        todo = "does the reverse proxy send this address, /segue/ included, to Segue?"
+        yield Check("public", "fail", f"Segue does not answer at {url}", todo)
+
+
+def _is_segue(base: str) -> bool:
+    try:
+        answer = httpx2.get(f"{base}/segue/health", timeout=_TIMEOUT_S, trust_env=False)
+        return isinstance(answer.json()["status"], str)
+    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, KeyError, TypeError):
+        return False
+
+
+def _local(host: str) -> str:
+    """The address at which a listening address is asked from this machine."""
+    return {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "[::1]"}.get(  # noqa: S104
+        host, f"[{host}]" if ":" in host else host
+    )

@@ -1,0 +1,122 @@
+"""`segue info`: what is known of the music."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from catalog.library import Library
+from catalog.snapshot import FOLDER, MANIFEST, Snapshot, open_snapshot
+from cli.console import duration_text, show, show_json, show_table, size_text
+from cli.flags import add_data, add_json
+
+if TYPE_CHECKING:
+    from cli.main import Compose
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the description and the flags."""
+    parser.description = (
+        "Prints how many tracks are known and linked to songs of the server, which model heard"
+        "\nthem, the published snapshot, sizes on disk, how the last run of `segue embed` ended,"
+        "\nand the files that could not be analysed, counted by reason."
+    )
+    parser.add_argument(
+        "--failures", action="store_true", help="list every file that could not be analysed"
+    )
+    add_data(parser)
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace, compose: Compose) -> int:
+    """Read the library and the snapshot, changing neither."""
+    data = compose("library").data
+    with Library.open(data, read_only=True) as library:
+        facts = gather(library, open_snapshot(data), data)
+        if arguments.failures:
+            roots = library.roots()
+            facts["failed_files"] = [
+                {
+                    "folder": roots.get(failure.root_id, ""),
+                    "path": failure.path,
+                    "reason": failure.reason,
+                    "detail": failure.detail,
+                }
+                for failure in library.failures()
+            ]
+    if arguments.json:
+        show_json(facts)
+    else:
+        _show(facts, data)
+    return 0
+
+
+def gather(library: Library, snapshot: Snapshot | None, data: Path) -> dict[str, Any]:
+    """Everything known, in the shape that `--json` promises."""
+    songs, linked = library.count_songs()
+    run = library.last_run()
+    return {
+        "tracks": library.count_tracks(),
+        "songs": songs,
+        "linked": linked,
+        "model": None if snapshot is None else snapshot.model.name,
+        "models": [
+            {"name": m.name, "version": m.version, "tracks": len(library.analysed(m))}
+            for m in library.models()
+        ],
+        "snapshot": None
+        if snapshot is None
+        else {
+            "version": snapshot.version,
+            "tracks": snapshot.n,
+            "model_version": snapshot.model.version,
+            "tags": {name: len(group.labels) for name, group in snapshot.tag_groups.items()},
+            "published_s": (data / FOLDER / snapshot.version / MANIFEST).stat().st_mtime,
+            "bytes": _size(data / FOLDER / snapshot.version),
+        },
+        "library_bytes": sum(f.stat().st_size for f in data.glob(library.path.name + "*")),
+        "folders": list(library.roots().values()),
+        "failures": dict(Counter(failure.reason for failure in library.failures()).most_common()),
+        "last_run": None if run is None else asdict(run),
+    }
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir())
+
+
+def _show(facts: dict[str, Any], data: Path) -> None:
+    snapshot, run = facts["snapshot"], facts["last_run"]
+    linked = f"{facts['linked']} of {facts['songs']} songs of the server"
+    rows = [
+        ("tracks", str(facts["tracks"])),
+        ("linked", linked if facts["songs"] else "nothing yet: run `segue link`"),
+        ("model", facts["model"] or "none: nothing is published"),
+        *(("analysed", f"{m['tracks']} tracks by {m['name']}") for m in facts["models"]),
+    ]
+    if snapshot is None:
+        rows.append(("snapshot", "none: run `segue embed`"))
+    else:
+        tags = ", ".join(f"{count} {name}" for name, count in snapshot["tags"].items())
+        rows.append(("snapshot", f"{snapshot['version']}, {snapshot['tracks']} tracks"))
+        rows.append(("", f"{size_text(snapshot['bytes'])}" + (f", tags: {tags}" if tags else "")))
+    rows.append(("library", f"{data / 'library.db'}, {size_text(facts['library_bytes'])}"))
+    rows += [("folder", folder) for folder in facts["folders"]]
+    if run is not None:
+        rows.append(
+            (
+                "last run",
+                f"{run['embedded']} embedded, {run['moved']} moved, {run['skipped']} skipped,"
+                f" {run['unchanged']} unchanged in {duration_text(run['seconds'])},"
+                f" {size_text(run['bytes_read'])} read",
+            )
+        )
+        if run["error"]:
+            rows.append(("", f"ended by: {run['error']}"))
+    rows += [("failed", f"{count}: {reason}") for reason, count in facts["failures"].items()]
+    show_table(rows)
+    for failure in facts.get("failed_files", ()):
+        show(f"{failure['path']}: {failure['detail'] or failure['reason']}")

@@ -1,0 +1,49 @@
+"""`segue vibe`: what fits these words."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from catalog.library import Library
+from cli.console import show_json
+from cli.flags import add_data, add_json, positive
+from cli.picks import pick_json, published, show_picks
+from cli.seeds import Finder
+from ranker.picks import Context
+from ranker.words import rank_words
+
+if TYPE_CHECKING:
+    from cli.main import Compose
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the description and the flags."""
+    parser.description = (
+        'Prints what fits words such as "sad dreamy late night", best first. Words are'
+        "\ncompared with the tags and moods that a model heard in each track, so a model that gives"
+        "\ntags must have analysed the library (see `segue models list`). Words are weighed by"
+        "\nnot, less, more and very before them."
+    )
+    parser.add_argument("words", metavar="WORDS", nargs="+", help="how it should sound")
+    parser.add_argument(
+        "-n", "--count", type=positive, default=10, metavar="N", help="how many (default 10)"
+    )
+    add_data(parser)
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace, compose: Compose) -> int:
+    """Rank by the words, print."""
+    configuration = compose("library", "ranking")
+    snapshot = published(configuration.data)
+    picks = rank_words(
+        " ".join(arguments.words), snapshot, Context(), configuration.ranking, arguments.count
+    )
+    if arguments.json:
+        with Library.open(configuration.data, read_only=True) as library:
+            song_ids = Finder(library, snapshot).song_ids()
+        show_json([pick_json(pick, snapshot, song_ids) for pick in picks])
+    else:
+        show_picks(picks, snapshot)
+    return 0

@@ -1,0 +1,69 @@
+"""Printing: results on stdout, talk on stderr, JSON where it was asked for."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def say(message: str) -> None:
+    """Tell the person something that is not a result."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def show(line: str = "") -> None:
+    """Print one line of the result."""
+    print(line)
+
+
+def show_json(value: Any) -> None:
+    """Print a result as JSON: indented for a terminal, in one line for a program."""
+    encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "")
+    # A path that is not UTF-8 holds lone surrogates: stdout writes them as JSON's own \udcXX.
+    print(
+        json.dumps(
+            value,
+            ensure_ascii=encoding != "utf8",
+            indent=2 if sys.stdout.isatty() else None,
+        )
+    )
+
+
+def show_table(rows: Iterable[Sequence[str]], indent: str = "") -> None:
+    """Print rows in columns, each as wide as its widest cell; the last is left as it is."""
+    table = [tuple(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths[:-1], strict=True)]
+        print(indent + "  ".join([*cells, row[-1]]).rstrip())
+
+
+def size_text(size_bytes: float) -> str:
+    """A size for people, in powers of 1000.
+
+    >>> size_text(4_066_513)
+    '4.1 MB'
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if size_bytes < 999.95:
+            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
+        size_bytes /= 1000
+    return f"{size_bytes:.1f} TB"
+
+
+def duration_text(seconds: float) -> str:
+    """A duration for people.
+
+    >>> duration_text(75)
+    '1 min 15 s'
+    """
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,211 @@
+"""`segue doctor`: every check on real folders, sockets and files."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from catalog.settings import LibrarySettings
+from cli import checks
+from proxy.settings import ServerSettings
+from subsonic.settings import UpstreamSettings
+from tests.unit.cli.conftest import Segue
+
+
+class Server(BaseHTTPRequestHandler):
+    """A Subsonic server that knows ann with the password "right", and Segue's health page."""
+
+    def do_GET(self) -> None:
+        self._answer({"status": "ok"} if self.path == "/segue/health" else {})
+
+    def do_POST(self) -> None:
+        form = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        answer: dict[str, Any] = {"status": "ok", "version": "1.16.1", "type": "navidrome",
+                                  "serverVersion": "0.58.0", "openSubsonic": True}  # fmt: skip
+        if "u=&" in form:
+            answer |= {"status": "failed", "error": {"code": 10, "message": "missing u"}}
+        elif f"p=enc%3A{b'right'.hex()}" not in form:
+            answer |= {"status": "failed", "error": {"code": 40, "message": "Wrong username"}}
+        elif "getMusicFolders" in self.path:
+            answer["musicFolders"] = {"musicFolder": [{"id": 1, "name": "Music Library"}]}
+        self._answer({"subsonic-response": answer})
+
+    def _answer(self, document: object) -> None:
+        body = json.dumps(document).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """The address of a `Server`."""
+    with HTTPServer(("127.0.0.1", 0), Server) as running:
+        thread = Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+        thread.join()
+
+
+def statuses(found: list[checks.Check]) -> dict[str, str]:
+    return {check.name: check.status for check in found}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("username", "password", "expected"),
+    [("ann", "right", "ok"), ("ann", "wrong", "fail"), ("", "", "warn")],
+)
+async def test_upstream_and_login(server: str, username: str, password: str, expected: str) -> None:
+    settings = UpstreamSettings(url=server, username=username, password=password)
+    found = await checks.check_upstream(settings)
+    assert statuses(found) == {"upstream": "ok", "login": expected}
+    if expected == "ok":
+        assert "navidrome 0.58.0" in found[0].text
+        assert "Music Library" in found[1].text
+    else:
+        assert found[1].todo
+
+
+@pytest.mark.anyio
+async def test_upstream_that_does_not_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    (check,) = await checks.check_upstream(UpstreamSettings(url=f"http://127.0.0.1:{port}"))
+    assert check.status == "fail"
+    assert "upstream.url" in check.text
+
+
+def test_music_folders(tmp_path: Path) -> None:
+    full, empty = tmp_path / "full", tmp_path / "empty"
+    full.mkdir()
+    empty.mkdir()
+    (full / "a.flac").touch()
+    settings = LibrarySettings(music=(str(full), str(empty), str(tmp_path / "gone")))
+    found = [check for check in checks.check_paths(settings) if check.name == "music"]
+    assert [check.status for check in found] == ["ok", "fail", "fail"]
+    assert "No such file" in found[2].text
+
+
+def test_catalog_before_anything(tmp_path: Path) -> None:
+    assert statuses(list(checks.check_catalog(tmp_path))) == {"library": "warn"}
+
+
+def test_catalog_says_which_part_is_wrong(data: Path) -> None:
+    found = list(checks.check_catalog(data))
+    assert statuses(found) == {"library": "warn", "snapshot": "ok", "links": "warn"}
+    assert found[2].text == "5 of 7 songs are linked"
+    version = (data / "snapshots" / "current").read_text().strip()
+    vectors = data / "snapshots" / version / "vectors.npy"
+    content = bytearray(vectors.read_bytes())
+    content[-1] ^= 1
+    vectors.write_bytes(content)
+    found = list(checks.check_catalog(data))
+    assert found[1].status == "fail"
+    assert "sha256" in found[1].text
+
+
+def test_port_free_taken_or_ours(server: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    (free,) = checks.check_port(ServerSettings(host="127.0.0.1", port=port))
+    assert free.status == "ok"
+    (ours,) = checks.check_port(
+        ServerSettings(host="127.0.0.1", port=int(server.rpartition(":")[2]))
+    )
+    assert ours.status == "ok"
+    assert "running" in ours.text
+
+
+def test_port_taken_by_another() -> None:
+    class Other(Server):
+        def do_GET(self) -> None:
+            self._answer(["not Segue"])
+
+    with HTTPServer(("127.0.0.1", 0), Other) as other:
+        thread = Thread(target=other.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        (check,) = checks.check_port(ServerSettings(host="127.0.0.1", port=other.server_port))
+        other.shutdown()
+        thread.join()
+    assert check.status == "fail"
+    assert check.todo
+
+
+GOOD = "proxy_pass http://127.0.0.1:4040; proxy_set_header X-Forwarded-For $x; proxy_buffering off;"
+TRUSTED = ServerSettings(trusted_proxies=("127.0.0.1",))
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "status"),
+    [
+        (None, ServerSettings(), "ok"),
+        ("proxy_pass http://127.0.0.1:4533;", TRUSTED, "warn"),
+        ("# " + GOOD, TRUSTED, "warn"),
+        ("proxy_pass http://127.0.0.1:4040;", TRUSTED, "fail"),
+        (GOOD, ServerSettings(), "fail"),
+        (GOOD.replace("proxy_buffering off;", ""), TRUSTED, "warn"),
+        (GOOD, TRUSTED, "ok"),
+    ],
+)
+def test_nginx_in_front(
+    tmp_path: Path, text: str | None, settings: ServerSettings, status: str
+) -> None:
+    if text is not None:
+        (tmp_path / "conf.d").mkdir()
+        (tmp_path / "conf.d" / "music.conf").write_text(text)
+    (check,) = checks.check_front(settings, tmp_path)
+    assert check.status == status
+    assert check.todo or status == "ok"
+
+
+def test_our_own_nginx_configuration_passes(tmp_path: Path) -> None:
+    (tmp_path / "sites-enabled").mkdir()
+    ours = Path(__file__).resolve().parents[3] / "nginx" / "segue.conf"
+    (tmp_path / "sites-enabled" / "segue").write_text(ours.read_text())
+    (check,) = checks.check_front(TRUSTED, tmp_path)
+    assert check.status == "ok"
+
+
+def test_the_command_lists_everything(
+    segue: Segue, data: Path, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEGUE_UPSTREAM__URL", server)
+    monkeypatch.setenv("SEGUE_UPSTREAM__USERNAME", "ann")
+    monkeypatch.setenv("SEGUE_UPSTREAM__PASSWORD", "right")
+    monkeypatch.setenv("SEGUE_LIBRARY__DATA", str(data))
+    monkeypatch.setenv("SEGUE_SERVER__HOST", "127.0.0.1")
+    monkeypatch.setenv("SEGUE_SERVER__PORT", "0")
+    result = segue("doctor", "--url", server, "--json")
+    found = json.loads(result.out)
+    names = [check["name"] for check in found]
+    assert list(dict.fromkeys(names)) == [
+        "config", "music", "data", "upstream", "login", "models", "library", "snapshot", "links",
+        "port", "front", "public",
+    ]  # fmt: skip
+    assert all(set(check) == {"name", "status", "text", "todo"} for check in found)
+    assert result.code == (1 if any(check["status"] == "fail" for check in found) else 0)
+    text = segue("doctor")
+    assert "ok    login     ann sees Music Library" in text.out
+    assert "right" not in text.out.replace("sha256 right", "")
+
+
+def test_a_broken_configuration_is_a_finding(segue: Segue, tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("[log]\nlevle = 1\n")
+    result = segue("doctor", "--json")
+    assert result.code == 2
+    (check,) = json.loads(result.out)
+    assert check["status"] == "fail"
+    assert "level" in check["text"]

@@ -1,0 +1,51 @@
+"""`segue info`: the promised keys, and words for people."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.unit.cli.conftest import Segue
+
+
+def test_json_has_what_is_promised(segue: Segue, data: Path) -> None:
+    result = segue("info", "--json", "--data", str(data))
+    assert result.code == 0, result.err
+    facts = json.loads(result.out)
+    assert facts["tracks"] == 7
+    assert facts["songs"] == 7
+    assert facts["linked"] == 5
+    assert facts["model"] == "timbre"
+    assert facts["snapshot"]["tracks"] == 7
+    assert facts["failures"] == {"does-not-decode": 1}
+    assert facts["last_run"].items() >= {
+        "embedded": 7, "moved": 0, "skipped": 1, "unchanged": 0, "seconds": 2.0, "bytes_read": 0,
+    }.items()  # fmt: skip
+
+
+def test_text_names_everything_once(segue: Segue, data: Path) -> None:
+    result = segue("info", "--data", str(data))
+    assert result.code == 0
+    for said in ("tracks", "5 of 7 songs", "timbre", "7 embedded", "does-not-decode"):
+        assert said in result.out
+
+
+def test_failures_are_listed_on_demand(segue: Segue, data: Path) -> None:
+    result = segue("info", "--failures", "--data", str(data))
+    assert "broken.mp3: no audio frames" in result.out
+    facts = json.loads(segue("info", "--failures", "--json", "--data", str(data)).out)
+    assert facts["failed_files"][0]["path"] == "broken.mp3"
+
+
+def test_before_the_first_snapshot(segue: Segue, data: Path) -> None:
+    (data / "snapshots" / "current").unlink()
+    facts = json.loads(segue("info", "--json", "--data", str(data)).out)
+    assert facts["snapshot"] is None
+    assert facts["model"] is None
+    assert "run `segue embed`" in segue("info", "--data", str(data)).out
+
+
+def test_without_a_library(segue: Segue) -> None:
+    result = segue("info", "--data", "nowhere")
+    assert result.code == 1
+    assert "segue embed" in result.err

@@ -1,0 +1,27 @@
+"""`segue vibe` on a real little library with moods."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.unit.cli.conftest import Segue
+
+
+def test_words_find_what_was_heard(segue: Segue, data: Path) -> None:
+    result = segue("vibe", "sad", "-n", "3", "--json", "--data", str(data))
+    assert result.code == 0, result.err
+    found = json.loads(result.out)
+    assert found[0]["title"] == "Slow River"
+    assert found[0]["id"] == "song-1"
+    assert list(found[0]) == ["path", "id", "title", "artist", "album", "score", "why"]
+
+
+def test_text_output(segue: Segue, data: Path) -> None:
+    assert segue("vibe", "happy", "--data", str(data)).out.startswith("1. Béla Fonó – Csárdás")
+
+
+def test_words_that_say_nothing_are_one_line(segue: Segue, data: Path) -> None:
+    result = segue("vibe", "xyzzy", "--data", str(data))
+    assert result.code == 1
+    assert len(result.err.splitlines()) == 1
