@@ -18,11 +18,12 @@ from demo.mixing import Stereo
 from demo.repertoire import Format, Piece, pieces
 from demo.synthesis import SAMPLE_RATE_HZ
 
-#: format -> (container, codec, sample format, rate in Hz, bits a second; None where lossless)
-_ENCODERS: dict[Format, tuple[str, str, str, int, int | None]] = {
-    "flac": ("flac", "flac", "s16", SAMPLE_RATE_HZ, None),
-    "opus": ("ogg", "libopus", "flt", 48_000, 128_000),
-    "mp3": ("mp3", "libmp3lame", "fltp", SAMPLE_RATE_HZ, 192_000),
+#: format -> (container, codec, sample format, rate in Hz, bits a second or None where lossless,
+#: how hard to try: by far the most of composing would otherwise be encoding)
+_ENCODERS: dict[Format, tuple[str, str, str, int, int | None, str]] = {
+    "flac": ("flac", "flac", "s16", SAMPLE_RATE_HZ, None, "5"),
+    "opus": ("ogg", "libopus", "flt", 48_000, 128_000, "2"),
+    "mp3": ("mp3", "libmp3lame", "fltp", SAMPLE_RATE_HZ, 192_000, "7"),
 }
 #: What decides how the library sounds: a change in any of these composes it anew.
 _COMPOSER = (
@@ -100,13 +101,14 @@ def write_piece(piece: Piece, music: Path) -> Path:
 
 def encode(recording: Stereo, path: Path, file_format: Format) -> None:
     """Writes (2, n) float32 at SAMPLE_RATE_HZ as FLAC, Opus or MP3."""
-    container_name, codec, sample_format, rate_hz, bit_rate = _ENCODERS[file_format]
+    container_name, codec, sample_format, rate_hz, bit_rate, effort = _ENCODERS[file_format]
     # bitexact: no encoder version, no random stream serial.
     with av.open(
         path, "w", format=container_name, container_options={"fflags": "+bitexact"}
     ) as container:
         stream = container.add_stream(codec, rate=rate_hz, layout="stereo")
         assert isinstance(stream, av.AudioStream)  # every codec above is one of audio
+        stream.options = {"compression_level": effort}
         stream.format = av.AudioFormat(sample_format)
         if bit_rate is not None:
             stream.bit_rate = bit_rate

@@ -107,7 +107,8 @@ ALBUMS: tuple[tuple[Manner, str, str, int, tuple[str, str, str]], ...] = (
      ("Cold Ridge", "Black Compass", "Ash and Anvil")),
 )  # fmt: skip
 
-_FORMATS: tuple[Format, ...] = ("flac", "opus", "mp3")
+#: Albums take these in turn. MP3 is rare, for it takes longest to encode.
+_FORMATS: tuple[Format, ...] = ("flac", "opus", "flac", "opus", "mp3")
 
 
 def pieces() -> Iterator[Piece]:
@@ -123,5 +124,5 @@ def pieces() -> Iterator[Piece]:
                 track_number=track_number,
                 manner=manner,
                 seed=1000 * (number + 1) + track_number,
-                format=_FORMATS[number % 3],
+                format=_FORMATS[number % len(_FORMATS)],
             )

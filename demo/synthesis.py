@@ -209,7 +209,8 @@ def pluck(
     for i in range(turns):
         line[i] = turn
         # Averaging with both neighbours keeps the period whole, so that only the loss remains.
-        turn = sustain * (turn + 0.5 * blend * (np.roll(turn, 1) - 2 * turn + np.roll(turn, -1)))
+        around = np.concatenate((turn[-1:], turn, turn[:1]))
+        turn = sustain * ((1 - blend) * turn + 0.5 * blend * (around[:-2] + around[2:]))
     flat = line.reshape(-1)
     n = min(samples(seconds), int((len(flat) - 2) / (period * frequency_hz / SAMPLE_RATE_HZ)))
     position = np.arange(n) * (period * frequency_hz / SAMPLE_RATE_HZ)
