@@ -1,0 +1,135 @@
+"""What a run has to do: which files are new or changed, which are gone, which are known content."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from catalog.library import Library
+from catalog.tracks import FileFacts, KnownFile, Model
+from embedder.source import guard, walk
+
+Place = tuple[int, str]
+
+
+@dataclass(slots=True)
+class Recognition:
+    """Known content: tells a moved or retagged file by its content key. For all workers.
+
+    A track whose file is gone can be claimed once: of two new files with its content the first
+    becomes it, the other is a copy and heard as one.
+    """
+
+    known: Mapping[Place, KnownFile]
+    gone: Mapping[Place, KnownFile]
+    complete: Collection[int]
+    again: bool
+    claims: dict[Place, int] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _by_key: dict[str, list[tuple[Place, int]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for place, track in sorted(self.gone.items(), reverse=True):
+            self._by_key.setdefault(track.content_key, []).append((place, track.track_id))
+
+    def recognise(self, place: Place, content_key: str) -> bool:
+        """Whether this file's content needs no hearing; `claims` then says which track it is."""
+        same_place = self.known.get(place)
+        if same_place is not None and same_place.content_key == content_key:
+            track_id = same_place.track_id
+        else:
+            with self._lock:
+                candidates = self._by_key.get(content_key)
+                if not candidates:
+                    return False
+                track_id = candidates.pop()[1]
+        self.claims[place] = track_id
+        return track_id in self.complete and not self.again
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run's work. `todo` is in order of folder and path."""
+
+    folders: Mapping[int, Path]
+    files: int
+    todo: Sequence[tuple[int, FileFacts]]
+    unchanged: int
+    known_failures: int
+    recognition: Recognition
+    present: Mapping[int, Collection[str]]
+
+    def settle_missing(self, library: Library) -> int:
+        """After a complete run: count the absent files. Returns how many tracks were forgotten."""
+        forgotten = 0
+        moved = set(self.recognition.claims.values())
+        for root_id, paths in self.present.items():
+            library.mark_seen(root_id, paths)
+            absent = [
+                path
+                for (root, path), track in self.recognition.gone.items()
+                if root == root_id and track.track_id not in moved
+            ]
+            forgotten += library.mark_missing(root_id, absent)
+            library.forget_failures(
+                root_id,
+                [one.path for one in library.failures(root_id) if one.path not in paths],
+            )
+        return forgotten
+
+
+def make_plan(
+    library: Library, folders: Sequence[Path], models: Sequence[Model], *, full: bool
+) -> Plan:
+    """Walk the folders and compare with what is known. Nothing is written but the folders' names.
+
+    A file is known by its size and time; a known failure is not tried again until they change.
+
+    Raises:
+        SourceError: a folder is missing, empty, unreadable, or lost most of its tracks.
+    """
+    walked = {folder.resolve(): walk(folder) for folder in folders}
+    complete = set.intersection(*(library.analysed(model) for model in models))
+    roots: dict[int, Path] = {}
+    todo: list[tuple[int, FileFacts]] = []
+    known: dict[Place, KnownFile] = {}
+    gone: dict[Place, KnownFile] = {}
+    present: dict[int, Collection[str]] = {}
+    unchanged = known_failures = 0
+    for folder, files in walked.items():
+        root_id = library.root_id(folder)
+        roots[root_id] = folder
+        present[root_id] = paths = {file.path for file in files}
+        tracks = library.files(root_id)
+        absent = {path: track for path, track in tracks.items() if path not in paths}
+        guard(folder, len(tracks), len(absent))
+        gone.update({(root_id, path): track for path, track in absent.items()})
+        failed = {one.path: (one.size_bytes, one.mtime_ns) for one in library.failures(root_id)}
+        for file in files:
+            facts = (file.size_bytes, file.mtime_ns)
+            track = tracks.get(file.path)
+            if track is not None:
+                known[root_id, file.path] = track
+            if full:
+                todo.append((root_id, file))
+            elif failed.get(file.path) == facts:
+                known_failures += 1
+            elif (
+                track is not None
+                and (track.size_bytes, track.mtime_ns) == facts
+                and track.track_id in complete
+            ):
+                unchanged += 1
+            else:
+                todo.append((root_id, file))
+    return Plan(
+        folders=roots,
+        files=sum(map(len, walked.values())),
+        todo=todo,
+        unchanged=unchanged,
+        known_failures=known_failures,
+        recognition=Recognition(known, gone, complete, again=full),
+        present=present,
+    )

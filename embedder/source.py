@@ -1,0 +1,118 @@
+"""The music folder as it is now, and the guard that keeps a lost mount from emptying it all."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from catalog.tracks import FileFacts
+from embedder.errors import SourceError
+
+#: What counts as audio, by the end of its name, lower case.
+AUDIO_SUFFIXES: Final = frozenset(
+    {
+        ".aac",
+        ".aif",
+        ".aifc",
+        ".aiff",
+        ".alac",
+        ".ape",
+        ".dff",
+        ".dsf",
+        ".flac",
+        ".m4a",
+        ".m4b",
+        ".mka",
+        ".mp2",
+        ".mp3",
+        ".mp4",
+        ".mpc",
+        ".oga",
+        ".ogg",
+        ".opus",
+        ".shn",
+        ".spx",
+        ".tak",
+        ".tta",
+        ".wav",
+        ".weba",
+        ".wma",
+        ".wv",
+    }
+)
+
+#: A root with fewer known tracks may lose them all at once: people do empty small folders.
+FEWEST_GUARDED: Final = 20
+#: The share of the known tracks that may be gone at once before it is taken for a lost mount.
+MOST_GONE: Final = 0.5
+
+
+def walk(root: Path) -> list[FileFacts]:
+    """Every audio file below a music folder, sorted by path.
+
+    Links are followed, but a folder that was seen already (a loop, or twice the same) is not
+    entered again. Names that are not UTF-8 come as `os.fsdecode` gives them. Hidden files and
+    folders are left out (`._song.mp3` is no song), and so are pipes and devices.
+
+    Raises:
+        SourceError: when the folder is not there, cannot be read, or has no audio at all.
+    """
+    try:
+        if not root.is_dir():
+            raise SourceError(
+                f"the music folder {root} is not there: is it mounted? (library.music, --music)"
+            )
+        files = sorted(_walk(root, root, set()), key=lambda facts: os.fsencode(facts.path))
+    except OSError as error:
+        raise SourceError(
+            f"the music folder {root} cannot be read ({error.strerror or error}): nothing was"
+            " changed; try again when it is back"
+        ) from error
+    if not files:
+        raise SourceError(
+            f"the music folder {root} has no audio files: is it mounted, and the right one?"
+        )
+    return files
+
+
+def guard(root: Path, known: int, gone: int) -> None:
+    """Stop before a lost mount is taken for deleted music.
+
+    Raises:
+        SourceError: when more than half of at least 20 known tracks are gone at once.
+    """
+    if known >= FEWEST_GUARDED and gone > MOST_GONE * known:
+        raise SourceError(
+            f"{gone} of the {known} known tracks in {root} are gone at once: nothing was forgotten;"
+            " check the mount, and run again"
+        )
+
+
+def _walk(folder: Path, root: Path, seen: set[tuple[int, int]]) -> Iterator[FileFacts]:
+    status = folder.stat()
+    identity = (status.st_dev, status.st_ino)
+    if identity in seen:
+        return
+    seen.add(identity)
+    folders: list[Path] = []
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: os.fsencode(entry.name)):
+            if entry.name.startswith("."):
+                continue
+            try:
+                if entry.is_dir():
+                    folders.append(Path(entry.path))
+                    continue
+                if os.path.splitext(entry.name)[1].lower() not in AUDIO_SUFFIXES:  # noqa: PTH122
+                    continue
+                facts = entry.stat()
+            except FileNotFoundError:
+                continue  # a dangling link, or gone since the folder was listed
+            if stat.S_ISREG(facts.st_mode):
+                path = Path(entry.path).relative_to(root).as_posix()
+                yield FileFacts(path, facts.st_size, facts.st_mtime_ns)
+    for child in folders:
+        yield from _walk(child, root, seen)
