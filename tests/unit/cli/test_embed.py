@@ -1,0 +1,122 @@
+"""`segue embed` on real files, with the model that needs no weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.unit.cli.conftest import Segue
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+RATE_HZ = 22_050
+
+
+def write_tone(path: Path, frequency_hz: float, seconds: float = 6.0) -> None:
+    """A tone with two overtones, as a WAV file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    t = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
+    tone = sum(np.sin(2 * np.pi * frequency_hz * k * t) / k for k in (1, 2, 3))
+    samples = np.asarray(tone / 3 * 20_000, np.int16)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE_HZ)
+        file.writeframes(samples.tobytes())
+
+
+@pytest.fixture
+def music(tmp_path: Path) -> Path:
+    """Three tones."""
+    pytest.importorskip("av")
+    folder = tmp_path / "music"
+    for number in range(3):
+        write_tone(folder / "Tones" / f"{number + 1}.wav", 200 * (number + 1))
+    return folder
+
+
+def test_embed_then_again_then_similar(segue: Segue, music: Path) -> None:
+    first = segue("embed", "--music", str(music), "--json")
+    assert first.code == 0, first.err
+    report = json.loads(first.out)
+    assert report["embedded"] == 3
+    assert report["skipped"] == 0
+    assert report["snapshot"]
+    assert report["failures"] == []
+    assert "timbre" in first.err
+    again = json.loads(segue("embed", "--music", str(music), "--json").out)
+    assert (again["embedded"], again["unchanged"]) == (0, 3)
+    assert again["snapshot"] == report["snapshot"]
+    picks = json.loads(segue("similar", str(music / "Tones" / "1.wav"), "--json").out)
+    assert {pick["path"] for pick in picks} == {"Tones/2.wav", "Tones/3.wav"}
+    info = json.loads(segue("info", "--json").out)
+    assert (info["tracks"], info["model"]) == (3, "timbre")
+
+
+def test_skipped_files_are_listed_and_exit_3(segue: Segue, music: Path) -> None:
+    (music / "noise.mp3").write_bytes(b"this is no audio" * 100)
+    result = segue("embed", "--music", str(music))
+    assert result.code == 3, result.err
+    assert "3 embedded" in result.out
+    assert "skipped noise.mp3: " in result.out
+    as_json = segue("embed", "--music", str(music), "--json")
+    assert as_json.code == 3
+    (failure,) = json.loads(as_json.out)["failures"]
+    assert failure["path"] == "noise.mp3"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ((), 1, "--music"),
+        (("--music", "nowhere"), 1, "nowhere"),
+        (("--music", "empty"), 1, "empty"),
+        (("--music", "empty", "--model", "tmbre"), 1, "timbre"),
+        (("--device", "gpu"), 2, "--device: device must be 'auto', 'cpu' or 'cuda', got \"gpu\""),
+        (("--workers", "two"), 2, "--workers: workers must be a whole number"),
+        (("--limit", "0"), 2, "--limit"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(
+    segue: Segue, tmp_path: Path, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    result = segue("embed", *arguments)
+    assert (result.code, result.out) == (code, "")
+    assert said in result.err
+    assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_keeps_finished_work_and_is_exit_130(
+    tmp_path: Path, music: Path, kind: signal.Signals
+) -> None:
+    for number in range(40):
+        write_tone(music / "More" / f"{number}.wav", 100 + 10 * number, seconds=30)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli.main", "embed", "--music", str(music), "--workers", "1",
+         "--data", str(tmp_path / "data"), "--json"],
+        cwd=CHECKOUT, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    library = tmp_path / "data" / "library.db-wal"
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and not (
+        library.exists() and library.stat().st_size > 60_000
+    ):
+        time.sleep(0.05)
+    process.send_signal(kind)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    report = json.loads(out)
+    assert report["interrupted"] is True
+    assert 0 < report["embedded"] < 43
