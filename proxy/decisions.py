@@ -1,0 +1,158 @@
+"""Which calls are steered, and within which limits. Pure: a call and a session in, a plan out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from proxy.session import Session
+from proxy.settings import SteeringSettings
+from subsonic.envelope import Format, is_callback, wanted_format
+from subsonic.parameters import Parameters
+
+SIMILAR_ENDPOINTS: Final = {"getSimilarSongs": "similarSongs", "getSimilarSongs2": "similarSongs2"}
+RANDOM_ENDPOINT: Final = "getRandomSongs"
+
+SIMILAR_DEFAULT_COUNT: Final = 50
+RANDOM_DEFAULT_SIZE: Final = 10
+RANDOM_MOST: Final = 500
+
+#: Hydrating costs the upstream a call a song: more than this is nobody's queue.
+SIMILAR_MOST: Final = 500
+
+#: A random call this soon after a similar one continues the same act of AutoDJ.
+AUTODJ_WINDOW_S: Final = 10.0
+
+#: Feishin's AutoDJ with a music folder selected: first this many by genre …
+PROBE_SIZE: Final = 50
+#: … then this many without one, within this time.
+FOLLOW_UP_SIZE: Final = 10
+FOLLOW_UP_S: Final = 2.0
+
+#: Of a pool the client shuffles and takes a few: every song of it must be good, so it is short.
+POOL_PER_SONG: Final = 4
+POOL_LEAST: Final = 20
+
+#: An answer up to this long is what gets queued; a longer one is a pool to choose from.
+SHORT_ANSWER: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Not steered; `reason` is told in `X-Segue` and counted."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A call to steer.
+
+    Attributes:
+        listing: the name of the list element in the answer.
+        format: the client's format; `callback` for JSONP.
+        seed_id: a song, album or artist; "" to follow what the session plays.
+        count: how many songs to answer at most.
+        genre, from_year, to_year, folder_ids: the call's own limits.
+        await_playing: the report of what is playing may be some milliseconds behind this call.
+    """
+
+    listing: str
+    format: Format
+    callback: str
+    seed_id: str
+    count: int
+    genre: str = ""
+    from_year: int = 0
+    to_year: int = 0
+    folder_ids: tuple[str, ...] = ()
+    await_playing: bool = False
+
+    @property
+    def is_pool(self) -> bool:
+        """Whether the client will choose from the answer rather than queue it."""
+        return self.count > SHORT_ANSWER
+
+
+def decide(
+    endpoint: str,
+    parameters: Parameters,
+    session: Session,
+    settings: SteeringSettings,
+    now_s: float,
+) -> Plan | Leave:
+    """Whether a call is steered. `session` is only read."""
+    wanted = wanted_format(parameters)
+    callback = parameters.first("callback")
+    if wanted is Format.JSONP and not is_callback(callback):
+        return Leave("bad-callback")
+    client = parameters.first("c")
+    if endpoint in SIMILAR_ENDPOINTS:
+        if not settings.steers_similar(client):
+            return Leave("switched-off")
+        return _similar(endpoint, parameters, wanted, callback)
+    return _random(parameters, session, settings.random_mode(client), wanted, callback, now_s)
+
+
+def is_probe(parameters: Parameters) -> bool:
+    """The first of the two calls of Feishin's AutoDJ with a music folder selected."""
+    return (
+        parameters.first("c").lower().startswith("feishin")
+        and bool(parameters.first("genre"))
+        and bool(parameters.first("musicFolderId"))
+        and parameters.integer("size", RANDOM_DEFAULT_SIZE) == PROBE_SIZE
+    )
+
+
+def _similar(endpoint: str, parameters: Parameters, wanted: Format, callback: str) -> Plan | Leave:
+    seed_id = parameters.first("id")
+    count = parameters.integer("count", SIMILAR_DEFAULT_COUNT)
+    if not seed_id:
+        return Leave("no-id")
+    if count <= 0:
+        return Leave("count")
+    return Plan(SIMILAR_ENDPOINTS[endpoint], wanted, callback, seed_id, min(count, SIMILAR_MOST))
+
+
+def _random(
+    parameters: Parameters,
+    session: Session,
+    mode: str,
+    wanted: Format,
+    callback: str,
+    now_s: float,
+) -> Plan | Leave:
+    size = parameters.integer("size", RANDOM_DEFAULT_SIZE)
+    folder_ids = tuple(dict.fromkeys(parameters.all("musicFolderId")))
+    if mode == "never":
+        return Leave("switched-off")
+    if size <= 0:  # "all of them" to Navidrome: no choice of ours is that
+        return Leave("count")
+    if not all(folder.isascii() and folder.isdigit() for folder in folder_ids):
+        return Leave("odd-folder")
+    probe = is_probe(parameters)
+    follows_up = (
+        bool(folder_ids)
+        and not parameters.first("genre")
+        and size == FOLLOW_UP_SIZE
+        and now_s - session.probe_at_s <= FOLLOW_UP_S
+    )
+    in_act = now_s - session.similar_at_s <= AUTODJ_WINDOW_S
+    if not (mode == "always" or in_act or probe or follows_up):
+        return Leave("true-random")
+    count = min(size, RANDOM_MOST)
+    if mode != "always":
+        asked = session.similar_count if in_act else 0
+        count = min(count, max(POOL_PER_SONG * asked, POOL_LEAST))
+    return Plan(
+        "randomSongs",
+        wanted,
+        callback,
+        "",
+        count,
+        genre=parameters.first("genre"),
+        from_year=parameters.integer("fromYear", 0),
+        to_year=parameters.integer("toYear", 0),
+        folder_ids=folder_ids,
+        await_playing=probe,
+    )

@@ -1,0 +1,145 @@
+"""Songs as the asking user sees them: asked of the upstream with this very request's login.
+
+Nothing of another user can get into an answer, because nothing is kept: what the upstream does not
+show this user is not there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from proxy.calls import FORM_TYPE, Headers
+from proxy.errors import UpstreamError
+from proxy.upstream import Upstream
+from subsonic.envelope import Answer, Format, parse
+from subsonic.errors import AnswerError
+from subsonic.parameters import IDENTITY, Parameters
+
+#: A song is a few kB; an answer larger than this is none.
+MAX_ANSWER_BYTES: Final = 1024 * 1024
+
+#: Asked at once for one request: what one listener may take of a small server.
+CONCURRENCY: Final = 8
+
+#: Of the client's own headers, those about its body and about what it has already.
+_ABOUT_THE_BODY: Final = frozenset(
+    (b"content-length", b"content-type", b"content-encoding", b"content-md5", b"accept-encoding",
+     b"range", b"expect", b"transfer-encoding")
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An ok answer of the upstream and its raw headers."""
+
+    answer: Answer
+    headers: Headers
+
+
+class RefusedError(Exception):
+    """The upstream answered, but did not say ok: its own answer to the client's call is better."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"the upstream refused (error {code})")
+        self.code = code
+
+
+class Asker:
+    """Calls made on behalf of one request.
+
+    Args:
+        headers: the request's headers as they go to the upstream (see proxy.headers).
+        by_form: the login came in a form; then it is sent in one, so that it does not turn up in
+            the access logs of servers in between.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        parameters: Parameters,
+        headers: Headers,
+        wanted: Format,
+        *,
+        by_form: bool,
+    ) -> None:
+        self._upstream = upstream
+        self._identity = parameters.only(IDENTITY)
+        self._is_xml = wanted is Format.XML
+        self._by_form = by_form
+        self._headers = [
+            (name, value)
+            for name, value in headers
+            if name.lower() not in _ABOUT_THE_BODY and not name.lower().startswith(b"if-")
+        ]
+        self._slots = asyncio.Semaphore(CONCURRENCY)
+
+    async def ask(self, endpoint: str, **parameters: str) -> Reply:
+        """One call as this user.
+
+        Raises:
+            UpstreamError: no answer.
+            AnswerError: an answer that is no Subsonic answer.
+            RefusedError: a failed one.
+        """
+        form = "xml" if self._is_xml else "json"
+        encoded = self._identity.with_values(f=form, **parameters).encode()
+        target = b"/rest/%s.view" % endpoint.encode("ascii")
+        headers = list(self._headers)
+        body: bytes | None = None
+        method = b"GET"
+        if self._by_form:
+            method, body = b"POST", encoded
+            headers += [
+                (b"content-type", FORM_TYPE),
+                (b"content-length", b"%d" % len(encoded)),
+            ]
+        else:
+            target += b"?" + encoded
+        async with self._slots:
+            response = await self._upstream.request(method, target, headers, body)
+            try:
+                content = await response.read(MAX_ANSWER_BYTES)
+            finally:
+                await response.aclose()
+        if response.status != 200:
+            raise AnswerError(f"the upstream answered {endpoint} with status {response.status}")
+        answer = parse(content, is_xml=self._is_xml)
+        if not answer.ok:
+            raise RefusedError(answer.error[0])
+        return Reply(answer, response.headers)
+
+    async def song(self, song_id: str) -> tuple[Reply, Any]:
+        """One song: the reply, and the song in it (XML element or JSON object)."""
+        reply = await self.ask("getSong", id=song_id)
+        song = reply.answer.payload("song")
+        if song is None or not isinstance(song.get("id"), str):
+            raise AnswerError("the upstream answered getSong without a song")
+        return reply, song
+
+    async def songs(self, song_ids: Sequence[str], until_s: float) -> list[Any | None]:
+        """Songs in the order asked for; None for those that did not come, or not in time.
+
+        `until_s` is a time of the running loop. Lateness is no error: what came is given.
+        """
+        tasks = [asyncio.ensure_future(self._song_or_none(song_id)) for song_id in song_ids]
+        if not tasks:
+            return []
+        timeout_s = max(until_s - asyncio.get_running_loop().time(), 0)
+        try:
+            await asyncio.wait(tasks, timeout=timeout_s)
+        finally:
+            late = [task for task in tasks if not task.done()]
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        return [None if task.cancelled() else task.result() for task in tasks]
+
+    async def _song_or_none(self, song_id: str) -> Any | None:
+        try:
+            _, song = await self.song(song_id)
+        except (UpstreamError, AnswerError, RefusedError):
+            return None
+        return song

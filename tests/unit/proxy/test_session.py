@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import pytest
+
+from proxy.calls import Identity
+from proxy.observation import observe
+from proxy.session import MAX_SESSIONS, Evidence, Session, Sessions
+from subsonic.parameters import Parameters
+
+
+class Clock:
+    now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+FEISHIN = Identity("bob", "Feishin", "Mozilla")
+NATIVE = Identity("bob", "", "Mozilla")
+
+
+def playing(session: Session) -> str | None:
+    return session.playing.song_id if session.playing else None
+
+
+def report(
+    sessions: Sessions, endpoint: str, at_s: float, identity: Identity = FEISHIN, **p: str
+) -> None:
+    observe(sessions, identity, endpoint, Parameters(list(p.items())), at_s)
+
+
+def test_a_native_call_tells_every_session_of_the_user_and_agent() -> None:
+    sessions = Sessions(Clock())
+    assert sessions.get(FEISHIN) is not None
+    other_user = Identity("eve", "Feishin", "Mozilla")
+    other_agent = Identity("bob", "Feishin", "Electron")
+    for identity in (other_user, other_agent):
+        sessions.get(identity)
+    report(sessions, "song", 5, NATIVE, id="x")
+    assert playing(sessions.peek(FEISHIN)) == "x"
+    assert playing(sessions.peek(other_user)) is playing(sessions.peek(other_agent)) is None
+
+
+def test_what_native_calls_told_before_the_first_own_call_is_known() -> None:
+    sessions = Sessions(Clock())
+    report(sessions, "song", 5, NATIVE, id="x")
+    assert playing(sessions.peek(FEISHIN)) == "x"
+    session = sessions.get(FEISHIN)
+    assert session is not None
+    assert playing(session) == "x"
+
+
+def test_a_session_keeps_its_memory_when_the_player_cookie_is_set() -> None:
+    sessions = Sessions(Clock())
+    first = sessions.get(FEISHIN)
+    with_cookie = Identity("bob", "Feishin", "Mozilla", "player-1")
+    assert sessions.peek(with_cookie) is first
+    assert sessions.get(with_cookie) is first
+    other_player = Identity("bob", "Feishin", "Mozilla", "player-2")
+    assert sessions.get(other_player) is not first
+
+
+def test_two_players_of_one_user_are_two_sessions() -> None:
+    sessions = Sessions(Clock())
+    phone = Identity("bob", "Symfonium", "Android", "p1")
+    report(sessions, "scrobble", 1, FEISHIN, id="a", submission="false")
+    report(sessions, "scrobble", 2, phone, id="b", submission="false")
+    assert [playing(sessions.peek(i)) for i in (FEISHIN, phone)] == ["a", "b"]
+
+
+def test_peeking_begins_no_session() -> None:
+    sessions = Sessions(Clock())
+    sessions.peek(FEISHIN).note_playing("x", 1, Evidence.STARTS)
+    assert len(sessions) == 0
+    assert playing(sessions.peek(FEISHIN)) is None
+
+
+def test_a_caller_who_names_nobody_has_no_session() -> None:
+    sessions = Sessions(Clock())
+    report(sessions, "song", 5, Identity(""), id="x")
+    assert sessions.get(Identity("")) is None
+    assert len(sessions) == 0
+
+
+def test_sessions_are_bounded_in_number_and_time() -> None:
+    clock = Clock()
+    sessions = Sessions(clock)
+    for i in range(MAX_SESSIONS + 10):
+        sessions.get(Identity(f"user {i}", "c"))
+    assert len(sessions) == MAX_SESSIONS
+    clock.now_s += 13 * 3600
+    assert playing(sessions.peek(Identity("user 2005", "c"))) is None
+
+
+def test_a_decision_about_the_next_song_does_not_hide_what_plays() -> None:
+    session = Session()
+    session.note_playing("now", 1, Evidence.STARTS)
+    session.note_playing("next", 2, Evidence.DECISION)
+    assert playing(session) == "now"
+    fresh = Session()
+    fresh.note_playing("first", 1, Evidence.DECISION)
+    assert playing(fresh) == "first"
+    assert list(fresh.heard) == []
+
+
+def test_stale_reports_do_not_bring_an_ended_song_back() -> None:
+    session = Session()
+    session.note_playing("a", 0, Evidence.STARTS)
+    session.note_playing("b", 10, Evidence.STARTS)
+    session.note_playing("a", 15, Evidence.REPORT)
+    assert playing(session) == "b"
+    session.note_playing("a", 400, Evidence.REPORT)  # minutes later it is really played again
+    assert playing(session) == "a"
+
+
+def test_scrobbles_of_a_client_without_other_reports_are_followed() -> None:
+    sessions = Sessions(Clock())
+    for i, song_id in enumerate("abcd"):
+        report(sessions, "scrobble", i * 30.0, id=song_id, submission="false")
+        assert playing(sessions.peek(FEISHIN)) == song_id
+    report(sessions, "scrobble", 200, id="x", submission="true")
+    report(sessions, "scrobble", 201, id="y")
+    assert playing(sessions.peek(FEISHIN)) == "d"
+    assert sessions.peek(FEISHIN).heard_latest(2) == ["d", "c"]
+
+
+@pytest.mark.parametrize("state", ["stopped", "paused", ""])
+def test_only_playing_reports_tell_what_plays(state: str) -> None:
+    sessions = Sessions(Clock())
+    report(sessions, "reportPlayback", 1, mediaId="x", state=state)
+    assert playing(sessions.peek(FEISHIN)) is None
+    report(sessions, "reportPlayback", 2, mediaId="x", state="starting")
+    assert playing(sessions.peek(FEISHIN)) == "x"
+
+
+def test_nonsense_in_a_report_is_no_crash() -> None:
+    sessions = Sessions(Clock())
+    report(sessions, "scrobble", 1, submission="false")
+    report(sessions, "reportPlayback", 1, state="playing")
+    report(sessions, "getTranscodeDecision", 1, mediaType="podcast", mediaId="p")
+    assert playing(sessions.peek(FEISHIN)) is None
+
+
+def test_what_was_served_is_remembered_for_a_while_and_bounded() -> None:
+    session = Session()
+    session.note_served(["a", "b"], 10, pool=False)
+    session.note_served(["c"], 20, pool=True)
+    session.note_served([f"s{i}" for i in range(3000)], 30, pool=True)
+    assert session.served_since(5) == ["a", "b"]
+    assert session.served_since(11) == []
+    assert len(session.offered) == 2000
+
+
+def test_the_seed_of_a_similar_call_is_the_truth() -> None:
+    session = Session()
+    session.note_playing("old", 1, Evidence.STARTS)
+    session.note_similar(["new"], 5, 2)
+    assert (playing(session), session.similar_at_s, session.similar_count) == ("new", 2, 5)
+    session.note_similar(["a", "b"], 20, 3)
+    assert playing(session) == "new"
