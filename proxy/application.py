@@ -1,0 +1,152 @@
+"""The ASGI application: Segue's own pages, then calls to steer, then everything else forwarded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Protocol
+
+from starlette.applications import Starlette
+
+from proxy.forward import App, Forward, Receive, Scope, Send, target_of
+from proxy.metrics import Metrics
+from proxy.pages import Forwarding, Pages, Status
+from proxy.settings import ProxySettings
+from proxy.upstream import HttpUpstream, Upstream
+
+_log = logging.getLogger(__name__)
+
+
+class Steering(Protocol):
+    """Whoever answers calls in the upstream's place."""
+
+    def claims(self, scope: Scope) -> bool:
+        """Whether this call is to be steered (or watched); by its scope alone, at once."""
+        ...
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, forward: App) -> None:
+        """Answer the call, or hand it to `forward` with a `receive` that replays what was read."""
+        ...
+
+
+class Application:
+    """Routes a call. `scope["path"]`, `raw_path` and `segue.target` lose `base_path` here.
+
+    The upstream's connections and `background` live as long as the ASGI lifespan.
+    """
+
+    def __init__(
+        self,
+        settings: ProxySettings,
+        upstream: Upstream,
+        steering: Steering | None,
+        status: Status,
+        metrics: Metrics,
+        background: Callable[[], AbstractAsyncContextManager[None]] | None,
+    ) -> None:
+        server = settings.server
+        self.upstream = upstream
+        self.metrics = metrics
+        self._base_path = server.base_path
+        self._steering = steering
+        self._background = background
+        self._forward = Forward(upstream, server, metrics)
+        self._pages = Pages(upstream, settings.upstream_url, server, metrics, status).application()
+        self._lifespan = Starlette(lifespan=lambda _: self.live())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+            return
+        if scope["type"] != "http":  # WebSockets come as HTTP with an upgrade, from our own server
+            raise RuntimeError(f"Segue serves no {scope['type']} scopes; run it with proxy.server")
+        if self._base_path and not self._strip_base_path(scope):
+            await _answer_not_found(send)
+            return
+        path = scope["path"]
+        if path.startswith("/segue/"):
+            self.metrics.requests["own", "ok"] += 1
+            await self._pages(scope, receive, send)
+        elif self._steering is not None and self._steers(self._steering, scope):
+            await self._steering(scope, receive, send, self._forward)
+        else:
+            await self._forward(scope, receive, send)
+
+    def _steers(self, steering: Steering, scope: Scope) -> bool:
+        try:
+            return steering.claims(scope)
+        except Exception:  # fail open: a fault of ours is never the client's
+            _log.exception("cannot tell whether a call is to be steered; forwarding it")
+            self.metrics.fallbacks["fault"] += 1
+            return False
+
+    def _strip_base_path(self, scope: Scope) -> bool:
+        base = self._base_path
+        raw = base.encode("ascii")
+        target = target_of(scope)
+        path: str = scope["path"]
+        inside = target.startswith(raw) and target[len(raw) : len(raw) + 1] in (b"/", b"?", b"")
+        if not inside:
+            return False
+        below = target[len(raw) :]
+        scope["segue.target"] = below if below.startswith(b"/") else b"/" + below
+        scope["path"] = path[len(base) :] or "/"
+        scope["raw_path"] = scope["segue.target"].partition(b"?")[0]
+        return True
+
+    @asynccontextmanager
+    async def live(self) -> AsyncIterator[None]:
+        """What is open while the server runs; the ASGI lifespan does the same."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.upstream.aclose)
+            if self._background is not None:
+                await stack.enter_async_context(self._background())
+            yield
+
+
+def create_application(
+    settings: ProxySettings,
+    *,
+    upstream: Upstream | None = None,
+    steering: Steering | None = None,
+    status: Status | None = None,
+    metrics: Metrics | None = None,
+    background: Callable[[], AbstractAsyncContextManager[None]] | None = None,
+) -> Application:
+    """Put the proxy together.
+
+    Args:
+        upstream: the server to forward to; by default the one at `settings.upstream_url`.
+        steering: answers some calls; None forwards everything.
+        status: what `/segue/health` tells beside the upstream's state.
+        metrics: counters to share with `steering`.
+        background: what lives beside the calls, such as linking; entered once the server starts.
+
+    Raises:
+        ValueError: `settings.upstream_url` is not an address.
+    """
+    return Application(
+        settings,
+        upstream or HttpUpstream(settings.upstream_url),
+        steering,
+        status or Forwarding(),
+        metrics or Metrics(),
+        background,
+    )
+
+
+async def _answer_not_found(send: Send) -> None:
+    body = b"Not Found\n"
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 404,
+            "headers": [
+                (b"content-type", b"text/plain; charset=utf-8"),
+                (b"content-length", b"%d" % len(body)),
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": body, "more_body": False})

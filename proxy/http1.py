@@ -1,0 +1,545 @@
+"""One HTTP/1.1 connection to the upstream, as lean as asyncio allows.
+
+The wire is read into one buffer that all connections share and parsed by llhttp (httptools). What a
+client does not take at once makes the connection stop reading, so a slow client costs one piece of
+the body, not the body. Nothing is decoded or decompressed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final
+
+import httptools
+
+from proxy.errors import BadUpstreamAnswer, UpstreamBroke, UpstreamError, UpstreamTimeout
+
+#: Bytes read from a socket in one go. All connections of a loop share one such buffer.
+READ_SIZE_BYTES: Final = 256 * 1024
+#: A connection stops reading while this much of a body waits for its client.
+BODY_AHEAD_BYTES: Final = 64 * 1024
+#: Headers of an answer beyond this are no answer.
+MAX_HEAD_BYTES: Final = 256 * 1024
+
+_NEVER: Final = float("inf")
+
+
+class Answer:
+    """An answer of the upstream: its head, and its body piece by piece.
+
+    `status`, and `headers` exactly as they came: order, duplicates and case. One reader at a time.
+    Whoever gets an answer reads it to its end or calls `aclose`.
+    """
+
+    __slots__ = (
+        "_chunks",
+        "_complete",
+        "_connection",
+        "_endless",
+        "_error",
+        "_waiter",
+        "headers",
+        "status",
+    )
+
+    def __init__(self, connection: Connection) -> None:
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
+        self._connection: Connection | None = connection
+        self._chunks: list[bytes] = []
+        self._complete = False
+        self._endless = False
+        self._error: UpstreamError | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    def header(self, name: bytes, default: bytes = b"") -> bytes:
+        """The first value of a header, whatever its case."""
+        name = name.lower()
+        return next((v for n, v in self.headers if n.lower() == name), default)
+
+    async def chunk(self) -> tuple[bytes, bool]:
+        """The next piece of the body, and whether more may follow; (b"", False) at the end.
+
+        Raises:
+            UpstreamError: it broke off, or nothing came for too long.
+        """
+        while not self._chunks:
+            if self._error is not None:
+                raise self._error
+            if self._complete:
+                return b"", False
+            await self._wait()
+        chunks = self._chunks
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        return data, not self._complete
+
+    async def aiter(self) -> AsyncIterator[bytes]:
+        """The body, piece by piece."""
+        more = True
+        while more:
+            data, more = await self.chunk()
+            if data:
+                yield data
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body.
+
+        Raises:
+            BadUpstreamAnswer: it is longer than `limit` bytes; the connection is closed.
+        """
+        pieces: list[bytes] = []
+        size = 0
+        more = True
+        while more:
+            data, more = await self.chunk()
+            size += len(data)
+            if size > limit:
+                await self.aclose()
+                raise BadUpstreamAnswer(f"the upstream's answer is longer than {limit} bytes")
+            pieces.append(data)
+        return b"".join(pieces)
+
+    async def aclose(self) -> None:
+        """Done with it. Before its end this closes the connection, which frees the upstream."""
+        self.abandon()
+
+    def abandon(self) -> None:
+        """`aclose` for callers that cannot wait."""
+        if not self._complete and self._connection is not None:
+            self._connection.abort()
+
+    def detach(self) -> tuple[asyncio.Transport, bytes]:
+        """After a 101: the transport, paused, for a new protocol; and what came early."""
+        if self._connection is None or self.status != 101:
+            raise RuntimeError("only a connection that was upgraded can be detached")
+        return self._connection.detach()
+
+    async def _wait(self) -> None:
+        connection = self._connection
+        if connection is None:  # cannot be: an answer ends complete or with an error
+            raise UpstreamBroke("the upstream's connection is gone")
+        self._waiter = connection.loop.create_future()
+        connection.expect_more(_NEVER if self._endless else connection.idle_s)
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            connection.deadline = _NEVER
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class Connection(asyncio.BufferedProtocol):
+    """A connection that carries one call at a time.
+
+    Args:
+        loop: the running loop.
+        buffer: where all connections of the loop read into.
+        address: how to name the upstream in messages.
+        headers_s: how long the upstream may take to begin its answer.
+        idle_s: how long it may pause within a body (event streams may for ever).
+        released: called with the connection when its call is done; `usable` tells if it may be used
+            again.
+    """
+
+    __slots__ = (
+        "_answer",
+        "_broke_by",
+        "_buffer",
+        "_can_write",
+        "_early",
+        "_head_bytes",
+        "_in_head",
+        "_interim",
+        "_is_head",
+        "_keep_alive",
+        "_parser",
+        "_paused",
+        "_pump",
+        "_released",
+        "_tainted",
+        "_until_close",
+        "_upgrade",
+        "_view",
+        "_wants_head",
+        "address",
+        "calls",
+        "deadline",
+        "headers_s",
+        "idle_s",
+        "idle_since",
+        "loop",
+        "transport",
+        "usable",
+    )
+
+    _head_bytes: int
+    _in_head: bool
+    _interim: bool
+    _is_head: bool
+    _keep_alive: bool
+    _tainted: bool
+    _until_close: bool
+    _upgrade: bool
+    _wants_head: bool
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        buffer: bytearray,
+        address: str,
+        headers_s: float,
+        idle_s: float,
+        released: Callable[[Connection], None],
+    ) -> None:
+        self.loop = loop
+        self.address = address
+        self.headers_s = headers_s
+        self.idle_s = idle_s
+        #: Loop time after which the upstream is too late; the pool looks at it now and then.
+        self.deadline = _NEVER
+        self.idle_since = 0.0
+        self.calls = 0
+        self.usable = False
+        self.transport: asyncio.Transport | None = None
+        self._buffer = buffer
+        self._view = memoryview(buffer)
+        self._released = released
+        self._parser = httptools.HttpResponseParser(self)
+        self._answer: Answer | None = None
+        self._can_write: asyncio.Future[None] | None = None
+        self._pump: asyncio.Task[None] | None = None
+        self._broke_by: UpstreamError | None = None
+        self._early = b""
+        self._paused = False
+        self._reset(is_head=False)
+
+    # What the pool and the answers use.
+
+    async def call(
+        self,
+        head: bytes,
+        body: bytes | AsyncIterator[bytes] | None,
+        *,
+        chunked: bool,
+        is_head: bool,
+        upgrade: bool = False,
+    ) -> Answer:
+        """Send a request, and return its answer as soon as the headers are there.
+
+        Args:
+            head: request line and headers, with the empty line.
+            body: sent after it; an iterator is sent while the answer may already be coming.
+            chunked: whether the body goes in chunks (else the headers told its length).
+            is_head: the method is HEAD.
+            upgrade: a 101 is welcome.
+
+        Raises:
+            UpstreamError: no answer. `UpstreamBroke.untouched` where the connection had been used
+                before and closed without a byte.
+        """
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            raise UpstreamBroke(f"{self.address} closed the connection", untouched=self.calls > 0)
+        self.calls += 1
+        self._reset(is_head=is_head)
+        self._upgrade = upgrade
+        self._answer = answer = Answer(self)
+        if body is None:
+            transport.write(head)
+        elif isinstance(body, bytes):
+            transport.write(head + (_one_chunk(body) if chunked else body))
+        else:
+            transport.write(head)
+            self._pump = self.loop.create_task(self._send_body(body, chunked=chunked))
+        self._wants_head = True
+        answer._waiter = self.loop.create_future()
+        if self._pump is None:
+            self.deadline = self.loop.time() + self.headers_s
+        try:
+            await answer._waiter
+        except asyncio.CancelledError:
+            self.abort()
+            raise
+        finally:
+            answer._waiter = None
+            self._wants_head = False
+            self.deadline = _NEVER
+        if answer._error is not None and not answer.status:
+            raise answer._error
+        return answer
+
+    def abort(self) -> None:
+        """Close at once, whatever is under way."""
+        self._fail(UpstreamBroke(f"the call to {self.address} was given up"))
+
+    def close(self) -> None:
+        """Close a connection that carries nothing."""
+        self.usable = False
+        if self.transport is not None:
+            self.transport.close()
+
+    def expire(self) -> None:
+        """The pool found that `deadline` has passed."""
+        begun = self._answer is not None and self._answer.status
+        doing = "to go on with its answer" if begun else "to answer"
+        self._fail(UpstreamTimeout(f"{self.address} took too long {doing}"))
+
+    def expect_more(self, within_s: float) -> None:
+        """An answer's reader has taken all there is and waits."""
+        self.deadline = self.loop.time() + within_s
+        if self._paused and self.transport is not None:
+            self._paused = False
+            self.transport.resume_reading()
+
+    def detach(self) -> tuple[asyncio.Transport, bytes]:
+        """Give the transport away; the connection is done."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            raise UpstreamBroke(f"{self.address} closed the connection")
+        transport.pause_reading()
+        self.transport = None
+        self._answer = None
+        self._released(self)
+        return transport, self._early
+
+    # asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        answer = self._answer
+        if answer is None:  # nobody asked: a late answer, or not HTTP
+            self.abort()
+            return
+        if self._in_head:
+            self._head_bytes += nbytes
+            if self._head_bytes > MAX_HEAD_BYTES + READ_SIZE_BYTES:
+                self._fail(BadUpstreamAnswer(f"{self.address} sent endless headers"))
+                return
+        try:
+            self._parser.feed_data(self._view[:nbytes])
+        except httptools.HttpParserUpgrade as upgrade:
+            self._early = bytes(self._view[upgrade.args[0] : nbytes])
+            if self.transport is not None:
+                self.transport.pause_reading()  # what follows is for who takes the transport
+        except httptools.HttpParserError as error:
+            if answer._complete:  # junk after a whole answer harms only the connection
+                self._tainted = True
+                self._end_call(answer)
+                answer._wake()
+                return
+            # The parser's words are about syntax; the upstream's bytes are not among them.
+            self._fail(BadUpstreamAnswer(f"{self.address} did not answer with HTTP ({error})"))
+            return
+        if answer._complete:
+            self._end_call(answer)
+        elif not self._paused and sum(map(len, answer._chunks)) >= BODY_AHEAD_BYTES:
+            self._paused = True
+            if self.transport is not None:
+                self.transport.pause_reading()
+        if answer.status and (answer._chunks or answer._complete or self._wants_head):
+            answer._wake()
+
+    def eof_received(self) -> None:
+        return None  # the transport closes, and connection_lost tells the answer
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        self.usable = False
+        answer = self._answer
+        if self._broke_by is not None:
+            error = self._broke_by
+        elif answer is not None and answer.status and self._until_close and exc is None:
+            answer._complete = True
+            self._end_call(answer)
+            answer._wake()
+            return
+        else:
+            what = "the middle of its answer" if answer and answer.status else "answering"
+            error = UpstreamBroke(
+                f"{self.address} closed the connection "
+                f"{'in' if what.startswith('the') else 'before'} {what}",
+                untouched=self.calls > 1 and self._head_bytes == 0,
+            )
+        self._finish(error)
+
+    def pause_writing(self) -> None:
+        if self._can_write is None:
+            self._can_write = self.loop.create_future()
+        if self._pump is not None and self._wants_head:
+            self.deadline = self.loop.time() + self.idle_s  # now the upload waits for the upstream
+
+    def resume_writing(self) -> None:
+        if self._can_write is not None:
+            if not self._can_write.done():
+                self._can_write.set_result(None)
+            self._can_write = None
+        if self._pump is not None:
+            self.deadline = _NEVER
+
+    # llhttp
+
+    def on_message_begin(self) -> None:
+        answer = self._answer
+        if answer is None or answer._complete:
+            self._tainted = True
+        elif self._interim:
+            self._interim = False
+            answer.headers = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head and self._answer is not None:  # else a trailer
+            self._answer.headers.append((name, value.rstrip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        answer = self._answer
+        if answer is None or answer._complete:
+            self._tainted = True
+            return
+        status = self._parser.get_status_code()
+        if 100 <= status < 200 and status != 101:
+            self._interim = True
+            return
+        if status == 101 and not self._upgrade:
+            raise ValueError("a change of protocol that nobody asked for")
+        self._in_head = False
+        has_length = chunked = False
+        for name, value in answer.headers:
+            lower = name.lower()
+            if lower == b"content-length":
+                has_length = True
+            elif lower == b"transfer-encoding":
+                if value.lower() != b"chunked":
+                    raise ValueError("a transfer coding that nobody asked for")
+                chunked = True
+            elif lower == b"content-type" and value[:17].lower() == b"text/event-stream":
+                answer._endless = True
+        self._keep_alive = self._parser.should_keep_alive()
+        answer.status = status
+        if self._is_head:
+            answer._complete = True
+        else:
+            self._until_close = not (has_length or chunked)
+
+    def on_body(self, body: bytes) -> None:
+        answer = self._answer
+        if answer is None or answer._complete:
+            self._tainted = True  # a body where there can be none
+        else:
+            answer._chunks.append(body)
+
+    def on_message_complete(self) -> None:
+        answer = self._answer
+        if answer is not None and not self._interim and answer.status != 101:
+            answer._complete = True
+
+    # Inside
+
+    def _reset(self, *, is_head: bool) -> None:
+        self._is_head = is_head
+        self._in_head = True
+        self._interim = False
+        self._head_bytes = 0
+        self._keep_alive = False
+        self._until_close = False
+        self._tainted = False
+        self._upgrade = False
+        self._wants_head = False
+
+    def _end_call(self, answer: Answer) -> None:
+        """The answer is whole: the connection is free, whether its reader has taken it or not."""
+        self._answer = None
+        answer._connection = None
+        transport = self.transport
+        sent = self._pump is None or self._pump.done()
+        if not sent and self._pump is not None:
+            self._pump.cancel()  # answered before all was sent: the rest is not wanted
+        self._pump = None
+        self.usable = (
+            self._keep_alive
+            and sent
+            and not self._tainted
+            and not self._paused
+            and transport is not None
+            and not transport.is_closing()
+        )
+        if self._is_head:  # the parser still waits for the body that HEAD does not have
+            self._parser = httptools.HttpResponseParser(self)
+        if self.usable:
+            self.idle_since = self.loop.time()
+        elif transport is not None:
+            transport.abort()
+        self._released(self)
+
+    def _fail(self, error: UpstreamError) -> None:
+        if self._broke_by is None:
+            self._broke_by = error
+        self.usable = False
+        self._finish(error)
+        if self.transport is not None:
+            self.transport.abort()
+
+    def _finish(self, error: UpstreamError) -> None:
+        """Tell whoever waits that it is over."""
+        if self._pump is not None:
+            self._pump.cancel()
+            self._pump = None
+        self.resume_writing()
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            answer._error = error
+            answer._connection = None
+            answer._wake()
+        self._released(self)
+
+    async def _send_body(self, body: AsyncIterator[bytes], *, chunked: bool) -> None:
+        try:
+            async for piece in body:
+                if not piece:
+                    continue
+                if self._can_write is not None:
+                    await self._can_write
+                transport = self.transport
+                if transport is None or transport.is_closing():
+                    return
+                if chunked:
+                    transport.writelines((b"%x\r\n" % len(piece), piece, b"\r\n"))
+                else:
+                    transport.write(piece)
+            if chunked and self.transport is not None:
+                self.transport.write(b"0\r\n\r\n")
+        except Exception:  # the client broke off: half a body must not look like a whole one
+            self.abort()
+            return
+        if self._wants_head:
+            self.deadline = self.loop.time() + self.headers_s
+
+
+def _one_chunk(body: bytes) -> bytes:
+    return b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
+
+
+def request_head(
+    method: bytes, target: bytes, headers: Sequence[tuple[bytes, bytes]], more: bytes = b""
+) -> bytes:
+    """Request line and headers as they go over the wire.
+
+    Raises:
+        ValueError: a line break or blank where it would change the request's meaning.
+    """
+    lines = [b"%b %b HTTP/1.1" % (method, target)]
+    lines += [b"%b: %b" % header for header in headers]
+    head = b"\r\n".join(lines) + b"\r\n" + more + b"\r\n"
+    breaks = len(lines) + 1 + more.count(b"\n")
+    if head.count(b"\n") != breaks or head.count(b"\r") != breaks or lines[0].count(b" ") != 2:
+        raise ValueError("a line break or blank in a request's target or headers")
+    return head

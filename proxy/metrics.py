@@ -1,0 +1,86 @@
+"""Counters behind `/segue/metrics`; one process, one thread, no locks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+#: Upper bounds of the steering latency histogram, in milliseconds.
+BUCKETS_MS: Final = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0, 1280.0)
+
+
+class Metrics:
+    """What the proxy has done since it started. Labels are slugs of ours, no client's words."""
+
+    def __init__(self) -> None:
+        #: (kind, outcome) -> calls; kind: forward, steer, own; outcome: ok, error, gone, steered…
+        self.requests: Counter[tuple[str, str]] = Counter()
+        #: reason -> steered calls that got the upstream's own answer.
+        self.fallbacks: Counter[str] = Counter()
+        #: reason -> calls without a usable answer.
+        self.upstream_errors: Counter[str] = Counter()
+        self._steering: Counter[float] = Counter()
+        self._steering_sum_ms = 0.0
+        self._steering_count = 0
+
+    def observe_steering(self, elapsed_ms: float) -> None:
+        """One steered answer took this long."""
+        self._steering_sum_ms += elapsed_ms
+        self._steering_count += 1
+        bound = next((b for b in BUCKETS_MS if elapsed_ms <= b), None)
+        if bound is not None:
+            self._steering[bound] += 1
+
+    def render(self, gauges: Mapping[str, tuple[str, float]]) -> str:
+        """Prometheus text format 0.0.4.
+
+        Args:
+            gauges: name -> (help, value), shown beside the counters.
+        """
+        lines = _family(
+            "segue_requests_total",
+            "counter",
+            "Calls by kind and outcome.",
+            (
+                (f'{{kind="{kind}",outcome="{outcome}"}}', n)
+                for (kind, outcome), n in self.requests.items()
+            ),
+        )
+        lines += _family(
+            "segue_steering_fallbacks_total",
+            "counter",
+            "Steerable calls that got the upstream's own answer, by reason.",
+            ((f'{{reason="{reason}"}}', n) for reason, n in self.fallbacks.items()),
+        )
+        lines += _family(
+            "segue_upstream_errors_total",
+            "counter",
+            "Calls without a usable answer of the upstream, by reason.",
+            ((f'{{reason="{reason}"}}', n) for reason, n in self.upstream_errors.items()),
+        )
+        lines += self._histogram()
+        for name, (about, value) in gauges.items():
+            lines += _family(name, "gauge", about, [("", value)])
+        return "\n".join(lines) + "\n"
+
+    def _histogram(self) -> list[str]:
+        name = "segue_steering_seconds"
+        lines = [
+            f"# HELP {name} Time to a steered answer.",
+            f"# TYPE {name} histogram",
+        ]
+        below = 0
+        for bound in BUCKETS_MS:
+            below += self._steering[bound]
+            lines.append(f'{name}_bucket{{le="{bound / 1000:g}"}} {below}')
+        lines.append(f'{name}_bucket{{le="+Inf"}} {self._steering_count}')
+        lines.append(f"{name}_sum {self._steering_sum_ms / 1000:.6f}")
+        lines.append(f"{name}_count {self._steering_count}")
+        return lines
+
+
+def _family(name: str, kind: str, about: str, samples: Iterable[tuple[str, float]]) -> list[str]:
+    lines = [f"# HELP {name} {about}", f"# TYPE {name} {kind}"]
+    lines += [f"{name}{labels} {value:g}" for labels, value in sorted(samples)]
+    return lines
