@@ -27,10 +27,10 @@ _MOST_LISTED: Final = 20
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the description and the flags."""
     parser.description = (
-        "Asks the server for all its songs and matches each to a track: by true path where the"
-        "\nserver tells it, else by size, duration and tags. What fits several tracks is counted as"
-        "\nambiguous, never guessed. `segue serve` does this by itself at its start and whenever the"
-        "\nserver has scanned. Needs an account of the server in [upstream]."
+        "Asks the server for all its songs and matches each to a track: by its true path where"
+        "\nthe server tells it, else by size, duration and tags. What fits several tracks is"
+        "\ncounted as ambiguous, never guessed. `segue serve` does this by itself at its start and"
+        "\nwhenever the server has scanned. Needs an account of the server in [upstream]."
     )
     add_setting(parser, "--upstream", "upstream.url", metavar="URL", text="the server")
     parser.add_argument(
