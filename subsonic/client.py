@@ -138,7 +138,9 @@ class Client:
             self._in_clear = True
             try:
                 return await self._call(endpoint, parameters)
-            except FailedAnswer:
+            except FailedAnswer as other:
+                if other.code not in refused:
+                    raise  # the login was taken, and the call failed for a reason of its own
                 self._in_clear = False
                 raise error from None
 
