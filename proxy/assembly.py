@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -44,8 +44,13 @@ def assemble(
     upstream_settings: UpstreamSettings,
     ranking: RankingSettings,
     data: Path,
+    *,
+    timer: Callable[[], float] = time.monotonic,
 ) -> Application:
-    """The whole proxy. Nothing is opened before the ASGI lifespan starts."""
+    """The whole proxy. Nothing is opened before the ASGI lifespan starts.
+
+    `timer` (seconds) is what sessions go by.
+    """
     metrics = Metrics()
     upstream = HttpUpstream(settings.upstream_url)
     knowledge = Knowledge(data)
@@ -65,7 +70,7 @@ def assemble(
     return create_application(
         settings,
         upstream=upstream,
-        steering=Steering(settings, ranking, upstream, knowledge, metrics),
+        steering=Steering(settings, ranking, upstream, knowledge, metrics, timer=timer),
         status=KnowledgeStatus(knowledge),
         metrics=metrics,
         background=background,

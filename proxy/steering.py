@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any, Final
 
@@ -256,12 +256,14 @@ class Steering:
 
     async def _await_playing(self, identity: Identity, started_s: float) -> Session:
         """The session once it is known what plays, or as it is after `AWAIT_PLAYING_S`."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + AWAIT_PLAYING_S
         while True:
             session = self.sessions.peek(identity)
             playing = session.playing
             if playing is not None and playing.at_s >= started_s - _JUST_BEFORE_S:
                 return session
-            if self._timer() - started_s >= AWAIT_PLAYING_S:
+            if loop.time() >= until_s:
                 return session
             await asyncio.sleep(_AWAIT_STEP_S)
 
@@ -337,29 +339,28 @@ class Steering:
         served = rows(session.served_since(now_s - SERVED_TTL_S))
         offered = rows(session.offered_since(now_s - SERVED_TTL_S))
         playing = rows([session.playing.song_id]) if session.playing else []
-        must_not = {*gone, *playing, *heard[:3], *rows(session.queue)}
-        remembers = self._settings.steering.history != "off"
-        context = Context(
-            eligible,
-            excluded=frozenset(must_not | set(served) | set(heard)),
-            held_back=frozenset(offered),
-            heard=tuple(heard) if remembers else (),
+        must_not = {*gone, *playing, *rows(session.queue)}
+        familiar = tuple(heard) if self._settings.steering.history != "off" else ()
+        back = frozenset([*offered, *served, *heard])
+        # A small library runs out: then what was served longer ago comes again, and at last
+        # anything but what plays now.
+        tiers = (
+            Context(
+                eligible, frozenset({*must_not, *served, *heard}), frozenset(offered), familiar
+            ),
+            Context(eligible, frozenset({*must_not, *heard[:3]}), back, familiar),
+            Context(eligible, frozenset(must_not), back, familiar),
         )
         rows_of_seeds = [Seed(int(links.rows[seed])) for seed in seeds]
 
-        def ranked(context: Context, count: int) -> list[Pick]:
-            return rank(snapshot, rows_of_seeds, context, self._ranking, count)
-
         def all_ranked() -> list[Pick]:
-            picks = ranked(context, count)
-            if len(picks) < count:  # a small library: what was served longer ago comes again
-                more = Context(
-                    eligible,
-                    excluded=frozenset(must_not | {pick.row for pick in picks}),
-                    held_back=frozenset([*served, *heard]),
-                    heard=context.heard,
-                )
-                picks += ranked(more, count - len(picks))
+            picks: list[Pick] = []
+            for tier in tiers:
+                if len(picks) < count:
+                    taken = tier.excluded | {pick.row for pick in picks}
+                    context = replace(tier, excluded=taken)
+                    missing = count - len(picks)
+                    picks += rank(snapshot, rows_of_seeds, context, self._ranking, missing)
             return picks
 
         if snapshot.n < THREAD_FROM:

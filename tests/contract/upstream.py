@@ -6,13 +6,15 @@ counts what it is asked. For tests of the wire only: behaviour with real servers
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qsl
 from xml.sax.saxutils import quoteattr
 
 from starlette.applications import Starlette
@@ -47,8 +49,8 @@ def child(i: int, n: int) -> dict[str, Any]:
     artist = f"Artist {i % 10}"
     return {
         "id": f"song{i:04d}", "parent": f"album{i // 5:03d}", "isDir": False,
-        "title": f"Title {i} <ü&>", "album": f"Album {i // 5}", "artist": artist, "track": i % 5 + 1,
-        "year": 1980 + i % 40 if i % 7 else 0, "genre": genre, "size": 1000 + i,
+        "title": f"Title {i} <ü&>", "album": f"Album {i // 5}", "artist": artist,
+        "track": i % 5 + 1, "year": 1980 + i % 40 if i % 7 else 0, "genre": genre, "size": 1000 + i,
         "contentType": "audio/mpeg", "suffix": "mp3", "duration": 100 + i, "bitRate": 128,
         "path": f"{artist}/Album {i // 5}/{i}.mp3", "created": "2026-11-21T03:45:12.557310185Z",
         "albumId": f"album{i // 5:03d}", "artistId": f"artist{i % 10}", "type": "music", "bpm": 0,
@@ -59,15 +61,18 @@ def child(i: int, n: int) -> dict[str, Any]:
         "albumArtists": [{"id": f"artist{i % 10}", "name": artist}],
         "displayAlbumArtist": artist, "contributors": [], "displayComposer": "",
         "explicitStatus": "", "groupings": [], "works": [], "movements": [],
-        "_folder": folder,
+        "_folder": folder, "_style": style,
     }  # fmt: skip
 
 
 class FakeServer:
     """The application, and what it saw."""
 
-    def __init__(self, n: int = 60) -> None:
-        self.songs = {song["id"]: song for song in (child(i, n) for i in range(n))}
+    def __init__(self, n: int = 60, ids: Sequence[str] = ()) -> None:
+        songs = [child(i, n) for i in range(n)]
+        for song, song_id in zip(songs, ids, strict=False):
+            song["id"] = song_id
+        self.songs = {song["id"]: song for song in songs}
         self.users = {
             "admin": User("sesame", (1, 2)),
             "bob": User("secret", (1,)),
@@ -135,15 +140,14 @@ class FakeServer:
 
     async def _rest(self, request: Request) -> Response:
         endpoint = request.path_params["endpoint"].removesuffix(".view")
-        form = await request.form() if request.method == "POST" else {}
-        pairs = [*(form.multi_items() if form else ()), *request.query_params.multi_items()]
+        is_form = request.headers.get("content-type", "").startswith("application/x-www-form")
+        form = parse_qsl((await request.body()).decode()) if is_form else []
+        pairs = [*form, *request.query_params.multi_items()]
         first: dict[str, str] = {}
         for name, value in pairs:
             first.setdefault(name, str(value))
         self.calls.append((endpoint, first, dict(request.headers)))
         if endpoint in self.delay_s:
-            import asyncio
-
             await asyncio.sleep(self.delay_s[endpoint])
         folders = [str(v) for n, v in pairs if n == "musicFolderId"]
         status, payload = self._answer(endpoint, first, folders)
@@ -167,7 +171,7 @@ class FakeServer:
         ids = {s["id"] for s in visible}
 
         def shown(song: Mapping[str, Any]) -> dict[str, Any]:
-            public = {k: v for k, v in song.items() if k != "_folder"}
+            public = {k: v for k, v in song.items() if not k.startswith("_")}
             if song["id"] in user.stars:
                 public["starred"] = user.stars[song["id"]]
             if song["id"] in user.ratings:
@@ -235,7 +239,10 @@ class FakeServer:
                 else:
                     body, media_type = f"{callback}({body})", "application/javascript"
         else:
-            body, media_type = _xml("subsonic-response", envelope, namespace=True), "application/xml"
+            body, media_type = (
+                _xml("subsonic-response", envelope, namespace=True),
+                "application/xml",
+            )
         response = Response(body, media_type=None)
         response.raw_headers = [
             (b"Content-Type", media_type.encode()),

@@ -1,0 +1,282 @@
+"""The matrix: three calls, three formats, GET and form POST, with and without `.view`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft7Validator
+from lxml import etree
+from referencing import Registry, Resource
+
+from proxy.settings import SteeringSettings
+from tests.contract.conftest import House, keep_house
+
+pytestmark = pytest.mark.anyio
+
+LISTINGS = {
+    "getSimilarSongs": "similarSongs",
+    "getSimilarSongs2": "similarSongs2",
+    "getRandomSongs": "randomSongs",
+}
+SCHEMAS = {
+    "getSimilarSongs": "SimilarSongs",
+    "getSimilarSongs2": "SimilarSongs2",
+    "getRandomSongs": "Songs",
+}
+
+
+@pytest.fixture(scope="session")
+def valid(shared_contracts: Path) -> Callable[[str, object], None]:
+    """Checks a value against one of OpenSubsonic's schemas."""
+
+    def retrieve(uri: str) -> Resource[Any]:
+        name = uri.rsplit("/", 1)[-1]
+        found = next(shared_contracts.rglob(name))
+        return Resource.from_contents(json.loads(found.read_text()), default_specification=_draft())
+
+    registry: Registry[Any] = Registry(retrieve=retrieve)  # type: ignore[call-arg]
+
+    def check(name: str, value: object) -> None:
+        (path,) = shared_contracts.joinpath("schemas").rglob(f"{name}.json")
+        schema = json.loads(path.read_text())
+        Draft7Validator(schema, registry=registry).validate(value)
+
+    return check
+
+
+def _draft() -> Any:
+    from referencing.jsonschema import DRAFT7
+
+    return DRAFT7
+
+
+@pytest.mark.parametrize("view", ["", ".view"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("format_", ["xml", "json", "jsonp"])
+@pytest.mark.parametrize("endpoint", list(LISTINGS))
+async def test_the_matrix(
+    endpoint: str, format_: str, method: str, view: str, tmp_path: Path
+) -> None:
+    async with keep_house(tmp_path, steering=SteeringSettings(random="always")) as house:
+        await house.call("scrobble", id="song0002", submission="false")
+        parameters: dict[str, Any] = {"f": format_, "callback": "a.cb"}
+        parameters |= (
+            {"size": 6} if endpoint == "getRandomSongs" else {"id": "song0002", "count": 6}
+        )
+        response = await house.call(endpoint + view, method=method, **parameters)
+        assert response.status_code == 200
+        assert response.headers["x-segue"] == "steered"
+        assert response.headers["server-timing"].startswith("segue;dur=")
+        own = await house.call("getSong", f=format_, callback="a.cb", id="song0002", direct=True)
+        assert response.headers["content-type"] == own.headers["content-type"]
+        for name in ("set-cookie", "x-frame-options", "vary", "referrer-policy"):
+            assert response.headers.get_list(name) == own.headers.get_list(name)
+        if format_ == "xml":
+            root = etree.fromstring(response.content)
+            assert dict(root.attrib) == dict(etree.fromstring(own.content).attrib)
+            assert etree.QName(root).namespace == "http://subsonic.org/restapi"
+            songs = root.findall(f"{{*}}{LISTINGS[endpoint]}/{{*}}song")
+            ids = [song.get("id") for song in songs]
+            assert all(song.find("{*}genres") is not None for song in songs)
+        else:
+            text = response.text
+            if format_ == "jsonp":
+                assert text.startswith("a.cb(")
+                assert text.endswith(")")
+                text = text[5:-1]
+            envelope = json.loads(text)["subsonic-response"]
+            listing = envelope.pop(LISTINGS[endpoint])
+            assert envelope == {
+                "status": "ok", "version": "1.16.1", "type": "navidrome", "serverVersion": "0.99",
+                "openSubsonic": True,
+            }  # fmt: skip
+            ids = [song["id"] for song in listing["song"]]
+        assert len(set(ids)) == 6
+        assert "song0002" not in ids
+        assert {house.server.songs[song_id]["_style"] for song_id in ids} == {2}
+
+
+@pytest.mark.parametrize("endpoint", list(LISTINGS))
+async def test_json_answers_keep_the_contract(
+    endpoint: str, valid: Callable[[str, object], None], tmp_path: Path
+) -> None:
+    async with keep_house(tmp_path, steering=SteeringSettings(random="always")) as house:
+        await house.call("scrobble", id="song0002", submission="false")
+        response = await house.call(endpoint, id="song0002", count=5, size=5)
+        assert response.headers["x-segue"] == "steered"
+        envelope = response.json()["subsonic-response"]
+        valid(SCHEMAS[endpoint], envelope[LISTINGS[endpoint]])
+        for song in envelope[LISTINGS[endpoint]]["song"]:
+            valid("Child", song)
+
+
+async def test_songs_are_exactly_what_the_server_says_to_this_user(house: House) -> None:
+    await house.call("star", id="song0006")
+    by_id = {s["id"]: s for s in await house.songs("getSimilarSongs", id="song0002", count=14)}
+    assert by_id["song0006"]["starred"]
+    for song_id, song in by_id.items():
+        own = await house.call("getSong", id=song_id, direct=True)
+        assert song == own.json()["subsonic-response"]["song"]
+
+
+@pytest.mark.parametrize(
+    ("seed", "style"), [("song0003", {3}), ("album001", None), ("artist4", {0, 2})]
+)
+async def test_seeds_may_be_songs_albums_or_artists(
+    house: House, seed: str, style: set[int] | None
+) -> None:
+    songs = await house.songs("getSimilarSongs2", id=seed, count=8)
+    assert len(songs) == 8
+    own = {
+        s
+        for s, song in house.server.songs.items()
+        if seed in (s, song["albumId"], song["artistId"])
+    }
+    assert not own & {str(song["id"]) for song in songs}
+    if style is not None:
+        assert house.styles(songs) <= style
+
+
+@pytest.mark.parametrize(
+    ("parameters", "code", "reason"),
+    [
+        ({"id": "nope"}, 70, "seed-not-linked"),
+        ({}, 10, "no-id"),
+        ({"id": "song0001", "p": "wrong"}, 40, "refused"),
+        ({"id": "song0001", "u": "nobody"}, 40, "refused"),
+        ({"id": "song0001", "u": ""}, 10, "refused"),
+    ],
+)
+@pytest.mark.parametrize("format_", ["xml", "json"])
+async def test_errors_are_the_servers_own(
+    house: House, parameters: dict[str, str], code: int, reason: str, format_: str
+) -> None:
+    response = await house.call("getSimilarSongs", f=format_, **parameters)
+    assert response.headers["x-segue"] == f"forwarded; reason={reason}"
+    direct = await house.call("getSimilarSongs", direct=True, f=format_, **parameters)
+    assert response.content == direct.content
+    assert str(code) in response.text
+
+
+@pytest.mark.parametrize("count", ["0", "-1"])
+async def test_asking_for_none_is_the_servers_own_empty_list(house: House, count: str) -> None:
+    response = await house.call("getSimilarSongs", id="song0001", count=count)
+    assert response.headers["x-segue"] == "forwarded; reason=count"
+    assert response.json()["subsonic-response"]["similarSongs"] == {}
+
+
+async def test_counts_that_are_no_numbers_are_the_default(house: House) -> None:
+    assert len(await house.songs("getSimilarSongs", id="song0001", count="abc")) == 50
+    assert len(await house.songs("getSimilarSongs", id="song0001", count="1000")) == 59
+
+
+async def test_a_wrong_password_is_tried_once_not_once_a_song(house: House) -> None:
+    await house.call("getSimilarSongs", id="song0001", count=50, p="wrong")
+    assert house.server.asked("getSong") == 1
+    assert house.server.asked("getSimilarSongs") == 1
+
+
+async def test_the_servers_own_similar_call_is_not_asked_without_need(house: House) -> None:
+    await house.songs("getSimilarSongs", id="song0001", count=5)
+    assert house.server.asked("getSimilarSongs") == 0
+    assert house.server.asked("getSong") == 6
+
+
+async def test_calls_on_a_users_behalf_are_the_users(house: House) -> None:
+    headers = {"User-Agent": "Phone/1", "Cookie": "nd-player-61=PL", "Origin": "http://player"}
+    response = await house.call(
+        "getSimilarSongs", id="song0001", count=3, method="POST", headers=headers
+    )
+    assert response.headers["access-control-allow-origin"] == "*"
+    asked = [(p, h) for endpoint, p, h in house.server.calls if endpoint == "getSong"]
+    assert len(asked) == 4
+    for parameters, sent in asked:
+        assert (parameters["u"], parameters["c"], parameters["v"]) == ("admin", "test", "1.16.1")
+        assert (sent["user-agent"], sent["cookie"]) == ("Phone/1", "nd-player-61=PL")
+        assert sent["x-forwarded-for"] == "127.0.0.1"
+        assert sent["content-type"] == "application/x-www-form-urlencoded"
+
+
+async def test_what_a_user_may_not_see_never_appears(house: House) -> None:
+    admin = {str(s["id"]) for s in await house.songs("getSimilarSongs", id="song0001", count=14)}
+    assert any(house.server.songs[song_id]["_folder"] == 2 for song_id in admin)
+    bob = await house.songs("getSimilarSongs", id="song0001", count=14, user="bob")
+    assert bob
+    assert all(house.server.songs[str(s["id"])]["_folder"] == 1 for s in bob)
+    hidden_seed = await house.call("getSimilarSongs", id="song0059", count=5, user="bob")
+    assert hidden_seed.headers["x-segue"] == "forwarded; reason=refused"
+    assert hidden_seed.json()["subsonic-response"]["error"]["code"] == 70
+
+
+async def test_songs_hidden_from_a_user_are_replaced_by_others(house: House) -> None:
+    assert len(await house.songs("getSimilarSongs", id="song0001", count=25, user="bob")) == 25
+
+
+async def test_one_users_stars_never_reach_another(house: House) -> None:
+    for song_id in house.server.songs:
+        await house.call("star", id=song_id)
+    for _ in range(2):
+        for user in ("admin", "bob"):
+            songs = await house.songs("getSimilarSongs", id="song0001", count=5, user=user)
+            assert all(("starred" in song) is (user == "admin") for song in songs)
+
+
+async def test_bad_callbacks_and_odd_parameters_go_to_the_server(house: House) -> None:
+    response = await house.call("getSimilarSongs", id="song0001", f="jsonp", callback="alert(1)")
+    assert response.headers["x-segue"] == "forwarded; reason=bad-callback"
+    odd = await house.http.get(f"{house.url}/rest/getSimilarSongs?u=admin;p=sesame&id=%zz")
+    assert odd.headers["x-segue"] == "forwarded; reason=odd-parameters"
+
+
+async def test_only_get_and_post_are_steered(house: House) -> None:
+    response = await house.http.head(f"{house.url}/rest/getSimilarSongs")
+    assert "x-segue" not in response.headers
+
+
+async def test_a_multipart_or_huge_form_is_handed_on_as_it_came(house: House) -> None:
+    url = f"{house.url}/rest/getSimilarSongs"
+    multipart = await house.http.post(url, files={"u": (None, "admin")})
+    assert multipart.headers["x-segue"].startswith("forwarded")
+    form = {"u": "admin", "p": "sesame", "v": "1", "c": "x", "id": "song0001", "pad": "x" * 70_000}
+    huge = await house.http.post(url, data=form)
+    assert huge.headers["x-segue"] == "forwarded; reason=no-id"
+    assert b'status="ok"' in huge.content
+    assert house.server.calls[-1][1]["pad"] == "x" * 70_000
+
+
+async def test_when_the_server_is_slow_to_show_songs_its_own_answer_comes(tmp_path: Path) -> None:
+    async with keep_house(tmp_path, steering=SteeringSettings(deadline_ms=150)) as house:
+        house.server.delay_s["getSong"] = 1.0
+        response = await house.call("getSimilarSongs", id="song0001", count=5)
+        assert response.headers["x-segue"] == "forwarded; reason=deadline"
+        assert len(response.json()["subsonic-response"]["similarSongs"]["song"]) == 5
+
+
+async def test_without_a_snapshot_or_links_everything_is_forwarded(tmp_path: Path) -> None:
+    async with keep_house(tmp_path / "bare", embedded=False) as house:
+        response = await house.call("getSimilarSongs", id="song0001", count=5)
+        assert response.headers["x-segue"] == "forwarded; reason=no-snapshot"
+        health = (await house.http.get(f"{house.url}/segue/health")).json()
+        assert health["status"] == "forwarding"
+        assert health["snapshot"] is None
+    async with keep_house(tmp_path / "unlinked", linked=False) as house:
+        response = await house.call("getSimilarSongs", id="song0001", count=5)
+        assert response.headers["x-segue"] == "forwarded; reason=nothing-linked"
+
+
+async def test_switches(tmp_path: Path) -> None:
+    settings = SteeringSettings(similar=False, random="never")
+    async with keep_house(tmp_path, steering=settings) as house:
+        for endpoint in LISTINGS:
+            response = await house.call(endpoint, id="song0001")
+            assert response.headers["x-segue"] == "forwarded; reason=switched-off"
+
+
+async def test_other_calls_carry_no_trace_of_segue(house: House) -> None:
+    for path in ("/rest/ping", "/", "/app/"):
+        response = await house.http.get(house.url + path)
+        assert not [n for n in response.headers if "segue" in n or n == "server-timing"]
