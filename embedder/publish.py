@@ -97,15 +97,15 @@ def standardise(values: Float32) -> Float32:
 
 
 def tag_group(labels: Sequence[str], scores: Float32) -> TagGroup:
-    """Scores (n, t) in 0…1, NaN where unknown → z-scores of the labels that some track has."""
-    known = np.isfinite(scores)
-    filled = np.where(known, scores, 0.0)
-    heard = np.flatnonzero((filled > LEAST_HEARD).any(0)) if len(scores) else np.arange(0)
-    counts = np.maximum(known.sum(0), 1)
-    means = filled.sum(0) / counts
-    # An unknown score is put at the mean: it says nothing, and its z-score is 0.
-    z = standardise(np.where(known, scores, means)[:, heard].astype(np.float32))
-    return TagGroup(tuple(labels[i] for i in heard.tolist()), z.astype(np.float16))
+    """Scores (n, t) in 0…1 → z-scores of the labels that some track has.
+
+    Rows of NaN are tracks that were not judged: they say nothing, and their z-scores are 0.
+    """
+    known = np.isfinite(scores).all(1)
+    heard = np.flatnonzero((scores[known] > LEAST_HEARD).any(0))
+    z = np.zeros((len(scores), len(heard)), np.float16)
+    z[known] = standardise(scores[known][:, heard])
+    return TagGroup(tuple(labels[i] for i in heard.tolist()), z)
 
 
 def recording_families(tracks: Sequence[Track]) -> NDArray[np.int32]:

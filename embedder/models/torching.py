@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,9 @@ def load_state(network: nn.Module, path: Path) -> None:
         WeightsError: when the file is not there, or is not this network's state.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about foreign files, which fail right after
+            state = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict(state, strict=True)
     except (OSError, RuntimeError, pickle.UnpicklingError, AttributeError, TypeError) as error:
         raise WeightsError(

@@ -13,7 +13,6 @@ import httpx2
 
 from embedder.errors import WeightsError
 
-_CHUNK_BYTES: Final = 1 << 18
 _TIMEOUT_S: Final = 30.0
 #: A connection that breaks is taken up again this often, as long as bytes keep coming.
 _ATTEMPTS: Final = 5
@@ -135,7 +134,9 @@ def _size(path: Path) -> int:
 def _fetch(client: httpx2.Client, one: Weights, part: Path, progress: Progress) -> None:
     """One request, from where the part ends. A server without ranges starts anew."""
     have = _size(part)
-    headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"} if have else {}
+    headers = {"Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
     with client.stream("GET", one.url, headers=headers) as answer:
         if answer.status_code == 206:
             start = re.match(r"bytes (\d+)-", answer.headers.get("content-range", ""))
@@ -150,7 +151,7 @@ def _fetch(client: httpx2.Client, one: Weights, part: Path, progress: Progress) 
                 f" {one.file} by hand into {part.parent}"
             )
         with part.open(mode) as file:
-            for chunk in answer.iter_bytes(_CHUNK_BYTES):
+            for chunk in answer.iter_bytes():
                 file.write(chunk)
                 have += len(chunk)
                 progress(one.file, have, one.size_bytes)

@@ -1,0 +1,210 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from catalog.tracks import Float32
+from embedder.decoding import AudioFile, Excerpts, Fetched, resample
+from embedder.errors import DecodingError
+from embedder.windows import plan_windows
+from tests.unit.embedder.sounds import CODECS, chirp, rate_of, read_all, write
+
+
+def fetch(path: Path) -> Fetched:
+    with AudioFile(path) as audio:
+        return audio.fetch()
+
+
+def hear(path: Path) -> Excerpts:
+    with AudioFile(path) as audio:
+        return audio.fetch().decode()
+
+
+def rms(sound: Float32) -> float:
+    return float(np.sqrt(np.mean(np.square(sound))))
+
+
+@pytest.mark.parametrize("suffix", CODECS)
+def test_seeked_windows_equal_a_full_decode(suffix: str, tmp_path: Path) -> None:
+    rate = rate_of(suffix)
+    path = write(tmp_path / f"long{suffix}", chirp(70, rate), rate)
+    whole, rate = read_all(path)
+    excerpts = hear(path)
+    assert excerpts.rate_hz == rate
+    assert excerpts.duration_s == pytest.approx(70, abs=0.05)
+    assert len(excerpts.windows) == 6
+    for start_s, window in zip(plan_windows(excerpts.duration_s), excerpts.windows, strict=True):
+        first = round(start_s * rate)
+        assert window.dtype == np.float32
+        assert window.size == 10 * rate
+        np.testing.assert_allclose(window, whole[first : first + window.size], atol=2e-4)
+
+
+def test_windows_of_real_files_are_exact(shared_audio: Path) -> None:
+    """Vorbis by libvorbis, with its pages, and whatever else people encode with.
+
+    10 ms are allowed, for a first block that was cut, and the noise that AAC makes up.
+    """
+    for suffix in (".ogg", ".opus", ".m4a", ".mp3", ".flac"):
+        path = sorted(shared_audio.rglob(f"*{suffix}"))[3]
+        whole, rate = read_all(path)
+        excerpts = hear(path)
+        starts = plan_windows(excerpts.duration_s)
+        for start_s, window in zip(starts, excerpts.windows, strict=True):
+            first = round(start_s * rate)
+            near = whole[max(0, first - rate // 100) : first + window.size + rate // 100]
+            size = 1 << 20
+            product = np.fft.rfft(near, size) * np.conj(np.fft.rfft(window, size))
+            best = float(np.fft.irfft(product).max())
+            assert best > 0.98 * float(window @ window), (path.name, start_s)
+
+
+def test_an_mp3_without_a_header_frame_has_its_true_length_and_windows(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "bare.mp3", chirp(70, 44_100), 44_100, bit_rate=64_000, muxer={"write_xing": "0"}
+    )
+    whole, rate = read_all(path)
+    excerpts = hear(path)
+    assert excerpts.duration_s == pytest.approx(whole.size / rate, abs=0.03)
+    for start_s, window in zip(plan_windows(excerpts.duration_s), excerpts.windows, strict=True):
+        first = round(start_s * rate)
+        np.testing.assert_allclose(window, whole[first : first + window.size], atol=2e-4)
+
+
+@pytest.mark.parametrize("suffix", [".flac", ".wav", ".mp3", ".ogg", ".opus", ".m4a"])
+def test_stereo_of_two_equal_channels_is_as_loud_as_mono(suffix: str, tmp_path: Path) -> None:
+    rate = rate_of(suffix)
+    tone = (0.5 * np.sin(2 * np.pi * 440 * np.arange(12 * rate) / rate)).astype(np.float32)
+    mono = hear(write(tmp_path / f"mono{suffix}", tone, rate, bit_rate=128_000)).windows[0]
+    stereo = hear(write(tmp_path / f"stereo{suffix}", np.stack([tone, tone]), rate)).windows[0]
+    # LAME turns the volume down by 5 % before it encodes mono.
+    assert rms(mono) == pytest.approx(0.5 / np.sqrt(2), rel=0.06)
+    assert rms(stereo) == pytest.approx(rms(mono), rel=0.02)
+
+
+def test_a_silent_channel_halves_the_level(tmp_path: Path) -> None:
+    tone = chirp(12, 44_100)
+    path = write(tmp_path / "left.flac", np.stack([tone, np.zeros_like(tone)]), 44_100)
+    np.testing.assert_allclose(hear(path).windows[0][:1000], tone[44_100:][:1000] / 2, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix"),
+    [("pcm_u8", ".wav"), ("pcm_s24le", ".wav"), ("pcm_f32le", ".wav"), ("alac", ".m4a")],
+)
+def test_sample_formats_share_one_scale(codec: str, suffix: str, tmp_path: Path) -> None:
+    tone = chirp(11, 44_100)
+    window = hear(write(tmp_path / f"a{suffix}", tone, 44_100, codec=codec)).windows[0]
+    first = round(plan_windows(11)[0] * 44_100)
+    np.testing.assert_allclose(window, tone[first : first + window.size], atol=0.02)
+
+
+@pytest.mark.parametrize(("from_hz", "to_hz"), [(44_100, 32_000), (22_050, 32_000), (8000, 12_000)])
+def test_resampling_keeps_level_and_time(from_hz: int, to_hz: int) -> None:
+    def tone(rate: int) -> Float32:
+        return (0.5 * np.sin(2 * np.pi * 1000 * np.arange(2 * rate) / rate)).astype(np.float32)
+
+    got = resample(tone(from_hz), from_hz, to_hz)
+    assert got.size == 2 * to_hz
+    inside = slice(200, -200)
+    np.testing.assert_allclose(got[inside], tone(to_hz)[inside], atol=1e-3)
+
+
+def test_what_is_shorter_than_a_window_is_repeated(tmp_path: Path) -> None:
+    path = write(tmp_path / "short.flac", chirp(3, 32_000), 32_000)
+    excerpts = hear(path)
+    batch = excerpts.at(32_000)
+    assert len(excerpts.windows) == 1
+    assert batch.shape == (1, 320_000)
+    np.testing.assert_array_equal(batch[0, :96_000], batch[0, 96_000:192_000])
+
+
+def test_one_second_is_enough(tmp_path: Path) -> None:
+    assert hear(write(tmp_path / "one.mp3", chirp(1, 44_100), 44_100)).windows[0].size > 40_000
+
+
+def test_silence_and_broken_floats_stay_finite(tmp_path: Path) -> None:
+    silent = hear(write(tmp_path / "silent.flac", np.zeros(12 * 8000, np.float32), 8000))
+    assert not silent.windows[0].any()
+    broken = chirp(12, 8000)
+    broken[20_000:30_000:7] = np.nan
+    broken[20_001:30_000:7] = np.inf
+    broken[20_002:30_000:7] = 1e30
+    window = hear(write(tmp_path / "nan.wav", broken, 8000, codec="pcm_f32le")).windows[0]
+    assert np.isfinite(window).all()
+    assert np.abs(window).max() <= 16
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("empty.mp3", b"", "empty-file"),
+        ("text.mp3", b"This is no music at all.\n" * 400, "not-audio"),
+        ("html.flac", b"<!DOCTYPE html><html><body>404</body></html>" * 50, "not-audio"),
+        ("zeros.ogg", bytes(50_000), "not-audio"),
+    ],
+)
+def test_what_is_no_audio_says_so(name: str, content: bytes, reason: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DecodingError) as caught:
+        hear(tmp_path / name)
+    assert caught.value.reason in {reason, "does-not-decode", "too-short"}
+    assert caught.value.detail
+
+
+def test_a_missing_file_is_unreadable(tmp_path: Path) -> None:
+    with pytest.raises(DecodingError) as caught:
+        hear(tmp_path / "gone.mp3")
+    assert caught.value.reason == "unreadable"
+
+
+def test_a_click_is_too_short(tmp_path: Path) -> None:
+    with pytest.raises(DecodingError) as caught:
+        hear(write(tmp_path / "click.wav", chirp(0.2, 44_100), 44_100))
+    assert caught.value.reason == "too-short"
+
+
+@pytest.mark.parametrize("suffix", [".flac", ".mp3", ".ogg", ".m4a", ".wav"])
+def test_a_truncated_file_gives_what_is_left_or_says_why_not(suffix: str, tmp_path: Path) -> None:
+    path = write(tmp_path / f"cut{suffix}", chirp(70, 44_100), 44_100)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    if suffix == ".m4a":  # its index is at the end
+        with pytest.raises(DecodingError) as caught:
+            hear(path)
+        assert caught.value.reason == "not-audio"
+        return
+    excerpts = hear(path)
+    assert 1 <= len(excerpts.windows) <= 6
+    assert all(np.isfinite(window).all() and window.any() for window in excerpts.windows)
+
+
+@pytest.mark.parametrize("suffix", [".mp3", ".flac", ".ogg", ".opus", ".m4a"])
+def test_the_content_key_ignores_tags_and_names(suffix: str, tmp_path: Path) -> None:
+    import mutagen
+
+    rate = rate_of(suffix)
+    path = write(tmp_path / f"a{suffix}", chirp(33, rate), rate)
+    before = fetch(path).content_key
+    file = mutagen.File(path, easy=True)
+    if file.tags is None:
+        file.add_tags()
+    file["title"] = "A much longer title than before, " * 90
+    file.save()
+    renamed = path.rename(tmp_path / f"b{suffix}")
+    assert fetch(renamed).content_key == before
+
+
+def test_the_content_key_tells_sounds_apart(tmp_path: Path) -> None:
+    one = fetch(write(tmp_path / "1.flac", chirp(33, 44_100), 44_100)).content_key
+    other = fetch(write(tmp_path / "2.flac", chirp(33, 44_100, 210), 44_100)).content_key
+    longer = fetch(write(tmp_path / "3.flac", chirp(34, 44_100), 44_100)).content_key
+    assert len({one, other, longer}) == 3
+
+
+def test_reading_takes_the_windows_and_not_the_file(tmp_path: Path) -> None:
+    noise = (0.3 * np.random.default_rng(0).standard_normal(240 * 44_100)).astype(np.float32)
+    path = write(tmp_path / "long.flac", noise.clip(-1, 1), 44_100)
+    with AudioFile(path) as audio:
+        audio.fetch()
+        assert audio.bytes_read < 0.6 * path.stat().st_size

@@ -1,0 +1,388 @@
+"""The whole job over real folders of real files, with the model that needs no weights."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import mutagen
+import numpy as np
+import pytest
+
+from catalog.library import MISSING_RUNS_BEFORE_FORGOTTEN, Library
+from catalog.settings import LibrarySettings
+from catalog.snapshot import open_snapshot
+from catalog.tracks import Failure
+from embedder.errors import EmbedderError, SourceError
+from embedder.job import Outcome, embed
+from embedder.models.registry import MN04, TIMBRE
+from embedder.settings import EmbeddingSettings
+from tests.unit.embedder.sounds import music, write
+
+
+class Heard:
+    """A progress that remembers."""
+
+    def __init__(self) -> None:
+        self.plan = (0, 0)
+        self.files: dict[str, str] = {}
+        self.reason = ""
+        self.published = 0
+
+    def chosen(self, reason: str) -> None:
+        self.reason = reason
+
+    def planned(self, files: int, todo: int) -> None:
+        self.plan = (files, todo)
+
+    def advanced(self, path: str, result: str, detail: str) -> None:
+        self.files[path] = result
+
+    def publishing(self, tracks: int) -> None:
+        self.published = tracks
+
+
+class Shelf:
+    """A music folder and a data folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.music = folder / "music"
+        self.data = folder / "data"
+
+    def add(self, name: str, seed: int, seconds: float = 4.0) -> Path:
+        path = self.music / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rate = 22_050
+        write(path, music(seed, seconds, rate), rate)
+        return path
+
+    def run(self, heard: Heard | None = None, **options: object) -> Outcome:
+        library = LibrarySettings(music=(str(self.music),), data=str(self.data))
+        settings = EmbeddingSettings(model="timbre", workers=2)
+        return embed(library, settings, progress=heard or Heard(), **options)  # type: ignore[arg-type]
+
+    def tracks(self) -> dict[str, int]:
+        with Library.open(self.data, read_only=True) as library:
+            return {track.file.path: track.track_id for track in library.tracks()}
+
+    def failures(self) -> list[Failure]:
+        with Library.open(self.data, read_only=True) as library:
+            return library.failures()
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    shelf = Shelf(tmp_path)
+    for number, suffix in enumerate([".flac", ".mp3", ".m4a", ".wav", ".flac", ".flac"], start=1):
+        shelf.add(f"Artist/Album/{number:02} - Song{suffix}", number)
+    return shelf
+
+
+def test_a_folder_becomes_a_snapshot_and_a_rerun_does_nothing(shelf: Shelf) -> None:
+    heard = Heard()
+    outcome = shelf.run(heard)
+    assert outcome.report.embedded == 6
+    assert outcome.report.model == "timbre"
+    assert outcome.report.bytes_read > 10_000
+    assert "timbre" in outcome.reason
+    assert heard.reason == outcome.reason
+    assert heard.plan == (6, 6)
+    assert set(heard.files.values()) == {"embedded"}
+    assert heard.published == 6
+    snapshot = open_snapshot(shelf.data, verify=True)
+    assert snapshot is not None
+    assert snapshot.version == outcome.snapshot
+    assert snapshot.n == 6
+    assert snapshot.vectors.shape == (6, TIMBRE.dim)
+    assert snapshot.text("title", 0) == "01 - Song"
+
+    again = shelf.run()
+    assert (again.report.embedded, again.report.unchanged) == (0, 6)
+    assert again.report.bytes_read == 0
+    assert again.snapshot == outcome.snapshot
+    with Library.open(shelf.data, read_only=True) as library:
+        assert library.last_run() == again.report
+
+
+def test_the_same_music_gives_the_same_snapshot(shelf: Shelf) -> None:
+    first = shelf.run().snapshot
+    shelf.data = shelf.data.with_name("other")
+    assert shelf.run().snapshot == first
+
+
+def test_new_and_changed_files_are_heard_and_keep_their_numbers(shelf: Shelf) -> None:
+    shelf.run()
+    before = shelf.tracks()
+    shelf.add("Artist/Album/01 - Song.flac", 99)
+    shelf.add("Artist/New/01 - Song.flac", 100)
+    heard = Heard()
+    report = shelf.run(heard).report
+    assert (report.embedded, report.moved, report.unchanged) == (2, 0, 5)
+    assert set(heard.files) == {"Artist/Album/01 - Song.flac", "Artist/New/01 - Song.flac"}
+    after = shelf.tracks()
+    assert {path: after[path] for path in before} == before
+    snapshot = open_snapshot(shelf.data)
+    assert snapshot is not None
+    assert snapshot.n == 7
+
+
+def test_moved_renamed_and_retagged_files_are_known_again(shelf: Shelf) -> None:
+    shelf.run()
+    before = shelf.tracks()
+    (shelf.music / "Elsewhere").mkdir()
+    (shelf.music / "Artist/Album/01 - Song.flac").rename(shelf.music / "Elsewhere/renamed.flac")
+    (shelf.music / "Artist/Album/02 - Song.mp3").rename(shelf.music / "Artist/Album/x.mp3")
+    file = mutagen.File(shelf.music / "Artist/Album/05 - Song.flac")
+    file["title"] = "A new title" * 500
+    file.save()
+    heard = Heard()
+    report = shelf.run(heard).report
+    assert (report.embedded, report.moved, report.unchanged) == (0, 3, 3)
+    assert set(heard.files.values()) == {"moved"}
+    after = shelf.tracks()
+    assert len(after) == 6
+    assert after["Elsewhere/renamed.flac"] == before["Artist/Album/01 - Song.flac"]
+    assert after["Artist/Album/x.mp3"] == before["Artist/Album/02 - Song.mp3"]
+    with Library.open(shelf.data, read_only=True) as library:
+        retagged = library.track(after["Artist/Album/05 - Song.flac"])
+    assert retagged is not None
+    assert retagged.tags.title.startswith("A new title")
+    assert shelf.run().report.unchanged == 6
+
+
+def test_a_copy_is_another_track_of_the_same_recording(shelf: Shelf) -> None:
+    original = shelf.music / "Artist/Album/01 - Song.flac"
+    (shelf.music / "copy.flac").write_bytes(original.read_bytes())
+    assert shelf.run().report.embedded == 7
+    snapshot = open_snapshot(shelf.data)
+    assert snapshot is not None
+    rows = [
+        r for r in range(7) if snapshot.text("path", r).endswith(("copy.flac", "01 - Song.flac"))
+    ]
+    assert snapshot.recording[rows[0]] == snapshot.recording[rows[1]]
+    np.testing.assert_allclose(snapshot.vectors[rows[0]], snapshot.vectors[rows[1]], atol=1e-5)
+
+
+def test_bad_files_are_listed_skipped_and_not_tried_again(shelf: Shelf) -> None:
+    album = shelf.music / "Artist/Album"
+    (album / "empty.mp3").write_bytes(b"")
+    (album / "text.flac").write_bytes(b"not music " * 100)
+    whole = (album / "03 - Song.m4a").read_bytes()
+    (album / "cut.m4a").write_bytes(whole[: len(whole) // 2])
+    heard = Heard()
+    report = shelf.run(heard).report
+    assert (report.embedded, report.skipped) == (6, 3)
+    assert {failure.path.rpartition("/")[2]: failure.reason for failure in shelf.failures()} == {
+        "cut.m4a": "not-audio",
+        "empty.mp3": "empty-file",
+        "text.flac": "not-audio",
+    }
+    assert all(failure.detail for failure in shelf.failures())
+    again = Heard()
+    report = shelf.run(again).report
+    assert (report.embedded, report.skipped, report.unchanged) == (0, 3, 6)
+    assert again.files == {}
+    (album / "cut.m4a").write_bytes(whole)
+    (album / "empty.mp3").unlink()
+    report = shelf.run().report
+    assert (report.embedded, report.skipped) == (1, 1)
+    assert [failure.path for failure in shelf.failures()] == ["Artist/Album/text.flac"]
+
+
+def test_absent_tracks_are_forgotten_only_after_several_complete_runs(shelf: Shelf) -> None:
+    shelf.run()
+    (shelf.music / "Artist/Album/04 - Song.wav").unlink()
+    for run in range(1, MISSING_RUNS_BEFORE_FORGOTTEN + 1):
+        shelf.run()
+        assert len(shelf.tracks()) == (6 if run < MISSING_RUNS_BEFORE_FORGOTTEN else 5)
+    snapshot = open_snapshot(shelf.data)
+    assert snapshot is not None
+    assert snapshot.n == 5
+
+
+def test_a_lost_mount_empties_nothing(shelf: Shelf) -> None:
+    published = shelf.run().snapshot
+    moved = shelf.music.rename(shelf.music.with_name("unmounted"))
+    with pytest.raises(SourceError, match="is it mounted"):
+        shelf.run()
+    shelf.music.mkdir()
+    with pytest.raises(SourceError, match="no audio files"):
+        shelf.run()
+    with Library.open(shelf.data, read_only=True) as library:
+        last = library.last_run()
+    assert last is not None
+    assert "no audio files" in last.error
+    assert len(shelf.tracks()) == 6
+    snapshot = open_snapshot(shelf.data)
+    assert snapshot is not None
+    assert snapshot.version == published
+    shelf.music.rmdir()
+    moved.rename(shelf.music)
+    assert shelf.run().report.unchanged == 6
+
+
+def test_losing_most_of_many_tracks_stops_the_run(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    for number in range(20):
+        shelf.add(f"{number:02}.wav", number, seconds=0.6)
+    shelf.run()
+    for path in sorted(shelf.music.iterdir())[:11]:
+        path.unlink()
+    for _ in range(MISSING_RUNS_BEFORE_FORGOTTEN):
+        with pytest.raises(SourceError, match="11 of the 20 known tracks"):
+            shelf.run()
+    assert len(shelf.tracks()) == 20
+
+
+def test_limit_takes_a_part_and_the_next_run_goes_on(shelf: Shelf) -> None:
+    first = shelf.run(limit=2)
+    assert first.report.embedded == 2
+    assert first.snapshot
+    assert shelf.run(limit=2).report.embedded == 2
+    rest = shelf.run()
+    assert (rest.report.embedded, rest.report.unchanged) == (2, 4)
+
+
+def test_full_hears_everything_anew_and_keeps_the_numbers(shelf: Shelf) -> None:
+    first = shelf.run()
+    before = shelf.tracks()
+    (shelf.music / "Artist/Album/01 - Song.flac").rename(shelf.music / "moved.flac")
+    again = shelf.run(full=True)
+    assert (again.report.embedded, again.report.unchanged) == (6, 0)
+    assert shelf.tracks()["moved.flac"] == before["Artist/Album/01 - Song.flac"]
+    assert sorted(shelf.tracks().values()) == sorted(before.values())
+    assert again.snapshot != first.snapshot  # it tells the new path
+
+
+def test_several_music_folders_share_one_library(shelf: Shelf, tmp_path: Path) -> None:
+    other = Shelf(tmp_path / "second")
+    other.add("Artist/Album/01 - Song.flac", 50)
+    library = LibrarySettings(music=(str(shelf.music), str(other.music)), data=str(shelf.data))
+    outcome = embed(library, EmbeddingSettings(model="timbre"))
+    assert outcome.report.embedded == 7
+    with Library.open(shelf.data, read_only=True) as opened:
+        assert len(opened.roots()) == 2
+        assert opened.count_tracks() == 7
+
+
+def test_names_that_are_not_utf8_are_heard(shelf: Shelf) -> None:
+    name = os.fsdecode(b"caf\xe9.flac")
+    (shelf.music / "Artist/Album/06 - Song.flac").rename(shelf.music / name)
+    assert shelf.run().report.embedded == 6
+    assert name in shelf.tracks()
+    snapshot = open_snapshot(shelf.data)
+    assert snapshot is not None
+    assert name in {snapshot.text("path", row) for row in range(snapshot.n)}
+
+
+def test_no_music_folder_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no music folder is set"):
+        embed(LibrarySettings(data=str(tmp_path)), EmbeddingSettings())
+
+
+def test_only_one_job_works_on_a_data_folder(shelf: Shelf) -> None:
+    holder = (
+        "import fcntl, sys, time\n"
+        "file = open(sys.argv[1], 'a'); fcntl.flock(file, fcntl.LOCK_EX)\n"
+        "print('held', flush=True); time.sleep(60)\n"
+    )
+    shelf.data.mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, str(shelf.data / "embed.lock")],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(EmbedderError, match="another `segue embed`"):
+            shelf.run()
+        process.kill()
+    assert shelf.run().report.embedded == 6  # a dead job holds nothing
+
+
+def test_ctrl_c_keeps_and_publishes_what_is_finished(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    for number in range(24):
+        shelf.add(f"{number:02}.wav", number, seconds=2)
+
+    class Impatient(Heard):
+        def advanced(self, path: str, result: str, detail: str) -> None:
+            super().advanced(path, result, detail)
+            if len(self.files) == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    outcome = shelf.run(Impatient())
+    assert signal.getsignal(signal.SIGINT) is before
+    assert outcome.interrupted
+    assert 3 <= outcome.report.embedded < 24
+    assert outcome.report.error == "interrupted"
+    assert len(shelf.tracks()) == outcome.report.embedded
+    snapshot = open_snapshot(shelf.data)
+    assert snapshot is not None
+    assert snapshot.n == outcome.report.embedded
+    rest = shelf.run()
+    assert not rest.interrupted
+    assert rest.report.embedded == 24 - outcome.report.embedded
+
+
+def test_a_killed_job_loses_at_most_what_was_in_flight(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    for number in range(24):
+        shelf.add(f"{number:02}.wav", number, seconds=2)
+    program = (
+        "import sys\n"
+        "from catalog.settings import LibrarySettings\n"
+        "from embedder.job import embed\n"
+        "from embedder.progress import Silent\n"
+        "from embedder.settings import EmbeddingSettings\n"
+        "class Loud(Silent):\n"
+        "    def advanced(self, path, result, detail):\n"
+        "        print(path, flush=True)\n"
+        "embed(LibrarySettings(music=(sys.argv[1],), data=sys.argv[2]),\n"
+        "      EmbeddingSettings(model='timbre'), progress=Loud())\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(shelf.music), str(shelf.data)],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        told = [process.stdout.readline().strip() for _ in range(5)]
+        process.kill()
+    kept = shelf.tracks()
+    assert set(told) <= set(kept)
+    assert open_snapshot(shelf.data) is None
+    report = shelf.run().report
+    assert (report.embedded, report.unchanged) == (24 - len(kept), len(kept))
+
+
+def test_a_part_of_a_new_space_does_not_replace_a_whole_snapshot(
+    shelf: Shelf, shared_models: Path
+) -> None:
+    pytest.importorskip("torch", reason="needs torch (pip install 'segue[torch]')")
+    first = shelf.run().snapshot
+    library = LibrarySettings(music=(str(shelf.music),), data=str(shelf.data))
+    settings = EmbeddingSettings(models_dir=str(shared_models))
+    part = embed(library, settings, limit=2)
+    assert part.report.embedded == 2
+    assert part.snapshot == ""
+    snapshot = open_snapshot(shelf.data)
+    assert snapshot is not None
+    assert snapshot.version == first
+    whole = embed(library, settings)
+    assert whole.report.embedded == 4
+    snapshot = open_snapshot(shelf.data)
+    assert snapshot is not None
+    assert snapshot.model.name == MN04.name
+    assert set(snapshot.tag_groups) == {"audioset", "moods"}
+
+
+def test_it_runs_in_a_thread_too(shelf: Shelf) -> None:
+    outcomes: list[Outcome] = []
+    thread = threading.Thread(target=lambda: outcomes.append(shelf.run()))
+    thread.start()
+    thread.join(60)
+    assert outcomes[0].report.embedded == 6

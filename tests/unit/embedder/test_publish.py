@@ -1,0 +1,169 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from catalog.library import Library
+from catalog.snapshot import open_snapshot
+from catalog.tracks import Analysis, FileFacts, Model, Tags, Track
+from embedder.models.registry import MN04, TIMBRE
+from embedder.publish import (
+    derive,
+    normalise,
+    publish,
+    recording_families,
+    simplify,
+    standardise,
+    tag_group,
+)
+
+MOODS = Model("jamendo-moods", "test", 0, ("calm", "dark", "funny"))
+
+
+def track(row: int, *, key: str = "", seconds: float = 100.0, **tags: object) -> Track:
+    file = FileFacts(f"artist/album/{row}.mp3", 1000 + row, row)
+    return Track(row, 1, file, key or f"key-{row}", seconds, Tags(**tags))  # type: ignore[arg-type]
+
+
+def families(*tracks: Track) -> list[int]:
+    return recording_families(tracks).tolist()
+
+
+def test_one_recording_by_musicbrainz_by_content_or_by_name_and_length() -> None:
+    song = {"artist": "Björk", "title": "Jóga"}
+    assert families(
+        track(1, musicbrainz_recording_id="a", title="x", artist="y"),
+        track(2, musicbrainz_recording_id="a", title="z", artist="y"),
+        track(3, key="same"),
+        track(4, key="same"),
+        track(5, seconds=100, **song),
+        track(6, seconds=101.9, artist="BJÖRK", title=" jóga "),
+        track(7, seconds=104.0, **song),
+        track(8, title="Jóga", artist="Other"),
+    ) == [0, 0, 1, 1, 2, 2, 3, 4]
+
+
+def test_families_join_over_several_hints() -> None:
+    assert families(
+        track(1, key="k", artist="a", title="One"),
+        track(2, key="k"),
+        track(3, artist="A", title="one", musicbrainz_recording_id="m"),
+        track(4, musicbrainz_recording_id="m", seconds=300),
+    ) == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("title", ["", "Track 01", "track", "07", "Untitled", "Audio Track 3"])
+def test_nameless_tracks_are_not_versions_of_each_other(title: str) -> None:
+    assert families(track(1, artist="a", title=title), track(2, artist="a", title=title)) == [0, 1]
+
+
+def test_names_without_an_artist_are_no_names() -> None:
+    assert families(track(1, title="Intro"), track(2, title="Intro")) == [0, 1]
+
+
+def test_simplify_compares_what_people_mean() -> None:
+    assert simplify("ＡＢＣ  Straße\n") == simplify("abc strasse") == "abc strasse"
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 50])
+def test_normalised_rows_are_finite_and_of_length_one(n: int) -> None:
+    raw = np.random.default_rng(0).standard_normal((n, 16)).astype(np.float32) + 3
+    unit = normalise(raw)
+    assert unit.shape == (n, 16)
+    assert unit.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1, atol=1e-5)
+
+
+def test_two_like_tracks_do_not_become_opposites() -> None:
+    raw = np.float32([[3, 4, 5], [3, 4, 5.2]])
+    one, other = normalise(raw)
+    assert one @ other > 0.9
+
+
+def test_equal_tracks_and_constant_columns_stay_finite() -> None:
+    assert np.isfinite(normalise(np.ones((4, 3), np.float32))).all()
+    values = np.float32([[1, 7, 1e9], [2, 7, 1e9], [3, 7, 1e9]])
+    z = standardise(values)
+    assert z[:, 1].tolist() == z[:, 2].tolist() == [0, 0, 0]
+    np.testing.assert_allclose(z[:, 0], [-1.2247, 0, 1.2247], atol=1e-3)
+
+
+def test_an_outlier_is_held_back() -> None:
+    values = np.zeros((200, 1), np.float32)
+    values[0] = 1e6
+    assert standardise(values).max() == 5
+
+
+def test_tag_groups_keep_what_is_heard_and_know_the_unknown() -> None:
+    scores = np.float32([[0.5, 0.01, 0.2], [0.1, 0.02, 0.4], [np.nan, np.nan, np.nan]])
+    group = tag_group(("rock", "never", "calm"), scores)
+    assert group.labels == ("rock", "calm")
+    assert group.scores.dtype == np.float16
+    assert group.scores[2].tolist() == [0, 0]
+    assert group.scores[0, 0] > 0 > group.scores[1, 0]
+
+
+def fill(library: Library, n: int, model: Model, *, moods: bool = True) -> None:
+    random = np.random.default_rng(7)
+    root = library.root_id(Path("/music"))
+    for row in range(n):
+        analyses = [
+            Analysis(
+                model,
+                random.standard_normal(model.dim).astype(np.float32),
+                random.random(len(model.labels)).astype(np.float32) if model.labels else None,
+            )
+        ]
+        if moods and row % 2 == 0:
+            analyses.append(Analysis(MOODS, None, random.random(3).astype(np.float32)))
+        library.store(
+            root,
+            FileFacts(f"a{row % 3}/b/{row}.mp3", row, row),
+            f"k{row}",
+            60.0 + row,
+            Tags(f"T{row}", f"Artist {row % 3}", "B", year=1990 + row if row % 2 else None),
+            analyses,
+        )
+
+
+def test_a_library_becomes_a_snapshot_and_the_same_one_each_time(tmp_path: Path) -> None:
+    with Library.open(tmp_path) as library:
+        fill(library, 12, MN04.model)
+        version = publish(library, tmp_path, [MN04.model, MOODS])
+        assert publish(library, tmp_path, [MN04.model, MOODS]) == version
+    snapshot = open_snapshot(tmp_path, verify=True)
+    assert snapshot is not None
+    assert snapshot.version == version
+    assert snapshot.n == 12
+    assert (snapshot.model.name, snapshot.model.version) == (MN04.name, MN04.version)
+    assert snapshot.artist.tolist() == [0, 1, 2] * 4
+    assert snapshot.album.tolist() == [0, 1, 2] * 4  # one name, three artists' folders
+    assert snapshot.recording.tolist() == list(range(12))
+    assert snapshot.year.tolist()[:3] == [0, 1991, 0]
+    assert snapshot.text("title", 11) == "T11"
+    assert len(snapshot.tag_groups["audioset"].labels) == 527
+    moods = snapshot.tag_groups["moods"]
+    assert moods.labels == MOODS.labels
+    assert not moods.scores[1::2].any()
+    assert moods.scores[::2].any()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("model", [MN04.model, TIMBRE.model], ids=lambda model: model.name)
+def test_the_smallest_libraries_publish(n: int, model: Model, tmp_path: Path) -> None:
+    with Library.open(tmp_path) as library:
+        fill(library, n, model, moods=False)
+        publish(library, tmp_path, [model])
+    snapshot = open_snapshot(tmp_path)
+    assert snapshot is not None
+    assert np.isfinite(snapshot.vectors).all()
+
+
+def test_vectors_of_another_version_stay_out(tmp_path: Path) -> None:
+    old = replace(TIMBRE.model, version="timbre-older")
+    with Library.open(tmp_path) as library:
+        fill(library, 5, old, moods=False)
+        arrays = derive(library, [TIMBRE.model])
+        assert len(arrays.track_ids) == 0
+        assert len(derive(library, [old]).track_ids) == 5
