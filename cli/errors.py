@@ -43,9 +43,13 @@ EXTRAS: Final = {"av": "embed", "mutagen": "embed", "torch": "torch", "torchaudi
 def not_installed(error: BaseException) -> str:
     """What to install, where a command needs an extra that is not here; else ""."""
     if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
-        extra = EXTRAS[error.name]
-        return f"{error.name} is not installed here: pip install 'segue[{extra}]'"
+        return f"{error.name} is not installed here: {install(EXTRAS[error.name])}"
     return ""
+
+
+def install(extra: str) -> str:
+    """How to get an extra: Segue is installed from its checkout, with the lock of a set."""
+    return f"pip install -r requirements/{extra}.txt"
 
 
 def is_told(error: BaseException) -> bool:

@@ -96,6 +96,6 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> No
     logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
     if settings.level != "debug":
-        # Every upstream call is a line at "info" there; ours say what matters.
-        for name in ("httpx", "httpx2", "httpcore", "httpcore2"):
+        # Every call and every step of theirs is a line at "info"; ours say what matters.
+        for name in ("httpx", "httpx2", "httpcore", "httpcore2", "uvicorn"):
             logging.getLogger(name).setLevel(logging.WARNING)

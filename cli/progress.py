@@ -41,14 +41,22 @@ class ProgressBar:
                 TextColumn,
                 TimeRemainingColumn,
             )
+            from rich.table import Column
 
             self._rich = Progress(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 DownloadColumn() if self._in_bytes else MofNCompleteColumn(),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}", markup=False, style="dim"),
+                # What is left of the line; the counts must never be squeezed.
+                TextColumn(
+                    "{task.fields[note]}",
+                    markup=False,
+                    style="dim",
+                    table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+                ),
                 console=Console(stderr=True),
+                expand=True,
                 transient=True,
             )
             self._rich.start()
@@ -58,7 +66,7 @@ class ProgressBar:
     def update(self, done: int, total: int | None, note: str = "") -> None:
         """Say how much of it is done; `note` is what is at work now."""
         if self._rich is not None and self._task is not None:
-            self._rich.update(self._task, completed=done, total=total, note=note[-60:])
+            self._rich.update(self._task, completed=done, total=total, note=note)
             return
         now = time.monotonic()
         if now - self._last_line_s >= _LINE_EVERY_S:

@@ -7,7 +7,7 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cli.errors import CliError
+from cli.errors import CliError, install
 
 if TYPE_CHECKING:
     from cli.main import Compose
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
     """Run the show."""
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise CliError(f"the demo needs {', '.join(missing)}: pip install 'segue[demo]'")
+        raise CliError(f"the demo needs {', '.join(missing)}: {install('demo')}")
     from demo.show import run_demo
 
     return run_demo(arguments.music, once=arguments.once)

@@ -184,3 +184,28 @@ def test_help_needs_neither_torch_nor_av(command: str) -> None:
     )
     result = python(code, command)
     assert result.stdout.splitlines()[-1] == "[]", result.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        (
+            "models list",
+            1,
+            "segue: av is not installed here: pip install -r requirements/embed.txt",
+        ),
+        ("embed --music x", 1, "segue: av is not installed here: pip install"),
+        ("demo", 1, "segue: the demo needs av: pip install -r requirements/demo.txt"),
+        ("models --help", 0, "usage: segue models"),
+        ("embed --help", 0, "usage: segue embed"),
+    ],
+)
+def test_without_an_extra_one_line_says_what_to_install(command: str, code: int, said: str) -> None:
+    result = python(
+        "import sys; sys.modules['av'] = None; from cli.main import main;"
+        "sys.exit(main(sys.argv[1:]))",
+        *command.split(),
+    )
+    assert result.returncode == code
+    assert (result.stdout + result.stderr).startswith(said)
+    assert "Traceback" not in result.stderr
