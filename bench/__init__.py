@@ -1,0 +1,1 @@
+"""Benchmarks: each module prints a table; they are not timed tests. `make bench` runs them all."""

@@ -1,0 +1,96 @@
+"""All benchmarks, one table each: `make bench`, or `python -m bench [NAME ...]`.
+
+Those that need real music or weights use the data folder beside the checkout (or `$SEGUE_SHARED`)
+and say so where it is missing.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+SHARED = Path(os.environ.get("SEGUE_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+AUDIO = SHARED / "audio" / "library"
+MODELS = SHARED / "models"
+
+Rows = Sequence[Mapping[str, object]]
+
+
+def _quality() -> Rows:
+    from bench.quality import run
+
+    return run(AUDIO, MODELS)
+
+
+def _embedding() -> Rows:
+    from bench.embedding import run
+
+    return run(AUDIO, MODELS)
+
+
+def _demo() -> Rows:
+    from bench.demo import run
+
+    return run(MODELS)
+
+
+def _steering() -> Rows:
+    from bench.steering import run
+
+    return run(AUDIO if AUDIO.exists() else None)
+
+
+def _forwarding() -> Rows:
+    from bench.forwarding import run
+
+    return run()
+
+
+#: Name, what it shows, whether it needs the data folder, and how to run it.
+BENCHMARKS: tuple[tuple[str, str, bool, Callable[[], Rows]], ...] = (
+    ("quality", "P@5 of the audio term alone, same album, real music", True, _quality),
+    ("demo", "P@5, same manner, the demo's own music", False, _demo),
+    ("embedding", "core-seconds a track", True, _embedding),
+    ("steering", "steered calls beside the upstream's getSong; memory of serve", False, _steering),
+    ("forwarding", "forwarding beside other clients", False, _forwarding),
+)
+
+
+def main() -> int:
+    """Run those named, or all."""
+    wanted = set(sys.argv[1:]) or {name for name, *_ in BENCHMARKS}
+    unknown = wanted - {name for name, *_ in BENCHMARKS}
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    if unknown:
+        known = ", ".join(name for name, *_ in BENCHMARKS)
+        console.print(f"unknown benchmark {', '.join(sorted(unknown))}; known: {known}")
+        return 2
+    console.print(
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    )
+    for name, title, needs_data, run in BENCHMARKS:
+        if name not in wanted:
+            continue
+        if needs_data and not AUDIO.exists():
+            console.print(f"{name}: needs real music in {AUDIO}, skipped")
+            continue
+        rows = run()
+        table = Table(title=f"{title}  (python -m bench {name})", title_justify="left")
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        for column in columns:
+            table.add_column(column)
+        for row in rows:
+            shown = (row.get(column) for column in columns)
+            table.add_row(*("" if value is None else str(value) for value in shown))
+        console.print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

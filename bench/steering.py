@@ -1,0 +1,155 @@
+"""What a steered call costs beside the upstream's own getSong, in one run, and serve's memory.
+
+Real servers, real sockets, keep-alive: `segue serve` in front of Navidrome where one is on PATH,
+else of supysonic. Calls alternate, so that a busy machine disturbs both alike.
+
+    python -m bench.steering [--music DIR] [--rounds N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import json
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.parse import urlencode, urlsplit
+
+from demo.library import compose_library
+from demo.segue import Segue, wait_until_linked
+from demo.servers import Account, start_supysonic
+from tests.e2e.navidrome import ADMIN, navidrome
+
+#: A steered getSimilarSongs of five against one getSong, at the median.
+GOAL_RATIO = 12.0
+GOAL_RESIDENT_MB = 120
+
+_LISTENER = Account("bench", "bench", admin=True)
+
+
+class _Caller:
+    """One kept-alive connection to a server, as one user."""
+
+    def __init__(self, url: str, account: Account) -> None:
+        parts = urlsplit(url)
+        self._connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
+        self._login = {"u": account.username, "p": account.password, "v": "1.16.1", "c": "bench"}
+
+    def call(
+        self, endpoint: str, **parameters: str | int
+    ) -> tuple[float, Mapping[str, str], bytes]:
+        """(milliseconds, headers, body) of one call."""
+        query = urlencode({**self._login, "f": "json", **parameters})
+        started = time.perf_counter()
+        self._connection.request("GET", f"/rest/{endpoint}.view?{query}")
+        response = self._connection.getresponse()
+        body = response.read()
+        return (time.perf_counter() - started) * 1000, dict(response.getheaders()), body
+
+
+@contextlib.contextmanager
+def _upstream(folder: Path, music: Path) -> Iterator[tuple[str, str, Account, list[Path]]]:
+    if shutil.which("navidrome"):
+        second = folder / "second"
+        second.mkdir()
+        with navidrome(folder / "navidrome", music, second) as running:
+            yield "navidrome", running.url, ADMIN, [music]
+        return
+    with start_supysonic(folder / "supysonic", {"Music": music}, [_LISTENER]) as server:
+        yield "supysonic", server.url, _LISTENER, [music]
+
+
+def run(music: Path | None = None, rounds: int = 200) -> list[dict[str, object]]:
+    """Rows: medians of both calls and their ratio; resident memory of `serve` after it all."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        music = music or compose_library(Path(".demo"))
+        with _upstream(folder, music) as (kind, url, account, folders):
+            upstream = {"url": url, "username": account.username, "password": account.password}
+            segue = Segue(
+                folder / "segue",
+                {
+                    "library": {
+                        "music": [str(path) for path in folders],
+                        "data": str(folder / "data"),
+                    },
+                    "embedding": {"model": "timbre"},
+                    "upstream": upstream,
+                },
+            )
+            segue.run("embed", accepted=(0, 3))
+            with segue.serve() as server:
+                linked = wait_until_linked(server, 10**9)
+                rows = _measure(_Caller(url, account), _Caller(server.url, account), rounds)
+                for row in rows:
+                    row["upstream"] = kind
+                    row["linked"] = linked
+                rows.append(
+                    {
+                        "call": "segue serve, resident MB",
+                        "p50": _resident_mb(server.pid),
+                        "goal": f"< {GOAL_RESIDENT_MB}",
+                    }
+                )
+                return rows
+
+
+def _measure(direct: _Caller, steered: _Caller, rounds: int) -> list[dict[str, object]]:
+    listed = json.loads(direct.call("search3", query="", songCount=500, albumCount=0,
+                                    artistCount=0)[2])  # fmt: skip
+    ids = [song["id"] for song in listed["subsonic-response"]["searchResult3"]["song"]]
+    timings: dict[str, list[float]] = {}
+    for turn in range(rounds + 10):
+        song_id = ids[turn % len(ids)]
+        own_ms, _, _ = direct.call("getSong", id=song_id)
+        passed_ms, _, _ = steered.call("getSong", id=song_id)
+        five_ms, headers, _ = steered.call("getSimilarSongs", id=song_id, count=5)
+        if headers.get("X-Segue") != "steered":
+            raise RuntimeError(f"not steered: {headers.get('X-Segue')}")
+        fifty_ms, _, _ = steered.call("getSimilarSongs", id=song_id, count=50)
+        if turn >= 10:  # connections and caches are warm by then
+            for label, value in (
+                ("getSong, direct", own_ms),
+                ("getSong, through Segue", passed_ms),
+                ("getSimilarSongs count=5, steered", five_ms),
+                ("getSimilarSongs count=50, steered", fifty_ms),
+            ):
+                timings.setdefault(label, []).append(value)
+    base = statistics.median(timings["getSong, direct"])
+    return [
+        {
+            "call": label,
+            "p50": f"{statistics.median(values):.2f} ms",
+            "p95": f"{statistics.quantiles(values, n=20)[-1]:.2f} ms",
+            "x getSong": f"{statistics.median(values) / base:.1f}",
+            "goal": f"<= {GOAL_RATIO:.0f}" if "count=5," in label else "",
+        }
+        for label, values in timings.items()
+    ]
+
+
+def _resident_mb(pid: int) -> str:
+    status = Path(f"/proc/{pid}/status")
+    if not status.exists():
+        return "unknown here"
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmRSS"))
+    return f"{int(line.split()[1]) / 1024:.0f}"
+
+
+def main() -> None:
+    """Print the rows."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--music", type=Path, default=None, help="a folder of music")
+    parser.add_argument("--rounds", type=int, default=200)
+    given = parser.parse_args()
+    for row in run(given.music, given.rounds):
+        print("  ".join(f"{key}: {value}" for key, value in row.items() if value != ""))
+
+
+if __name__ == "__main__":
+    main()
