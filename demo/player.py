@@ -171,7 +171,8 @@ class Player:
             with urllib.request.urlopen(request, timeout=self.timeout_s) as answer:  # noqa: S310
                 return answer.read(), {k.lower(): v for k, v in answer.headers.items()}
         except urllib.error.HTTPError as error:
-            raise PlayerError(f"{method}: HTTP {error.code}") from error
+            said = _message(error.read())
+            raise PlayerError(f"{method}: HTTP {error.code}{said}") from error
         except (urllib.error.URLError, OSError) as error:
             raise PlayerError(f"{method}: no answer from {self.url}: {error}") from error
 
@@ -262,3 +263,12 @@ class Player:
             sources.append(("genre", "getRandomSongs.view", {**genre, "size": RANDOM_SIZE}))
         sources.append(("random", "getRandomSongs.view", {"size": RANDOM_SIZE}))
         return sources
+
+
+def _message(body: bytes) -> str:
+    """What a Subsonic error says, as ": …"; "" where it says nothing."""
+    try:
+        message = json.loads(body)["subsonic-response"]["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return f": {message}"

@@ -107,15 +107,15 @@ def start_server(
 ) -> Server:
     """Runs a command and waits until `url + ready_path` answers 200.
 
-    log takes what the process prints. environment is added to ours. Raises ServerError, with the
-    end of the log, when the process ends first or nothing answers in time.
+    log takes what the process prints. environment: all of it; ours where none is given. Raises
+    ServerError, with the end of the log, when the process ends first or nothing answers in time.
     """
     with log.open("ab") as out:
         # A process group of its own: Ctrl-C reaches us, and we stop the servers in our order.
         process = subprocess.Popen(
             command,
             cwd=folder,
-            env={**os.environ, **(environment or {})},
+            env=os.environ if environment is None else environment,
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
@@ -173,7 +173,7 @@ def start_supysonic(
         f"socket = {folder / 'daemon.sock'}\n"
     )
     # It looks for supysonic.conf in the working directory last, and in the home folder before that.
-    environment = {"HOME": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "HOME": str(folder)}
     fresh = not database.exists()
 
     def manage(*arguments: str) -> None:
@@ -211,7 +211,7 @@ def _supysonic_cli(arguments: Sequence[str], folder: Path, environment: Mapping[
     done = subprocess.run(
         [sys.executable, "-m", "supysonic.cli", *arguments],
         cwd=folder,
-        env={**os.environ, **environment},
+        env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,
