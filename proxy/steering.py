@@ -138,7 +138,7 @@ class Steering:
             reason = "upstream"
             _log.info("%s is left to the upstream: %s", endpoint, error)
         except RefusedError:
-            reason = "refused"
+            reason = self._refused(endpoint, parameters, started_s)
         except TimeoutError:
             reason = "deadline"
         except Exception:  # fail open, whatever it is; the log says what
@@ -147,6 +147,17 @@ class Steering:
         else:
             return await self._answer(composed, send, started_s)
         return await self._hand_on(scope, body, send, forward, endpoint, reason, started_s)
+
+    def _refused(self, endpoint: str, parameters: Parameters, now_s: float) -> str:
+        """Why a refused call is left alone, told so that it gives no session away.
+
+        A stranger who names a user must not learn from `X-Segue` whether that user is listening:
+        a random call is answered as if there were no session.
+        """
+        if endpoint != RANDOM_ENDPOINT:
+            return "refused"
+        plan = decide(endpoint, parameters, Session(), self._settings.steering, now_s)
+        return plan.reason if isinstance(plan, Leave) else "no-seed"
 
     # Forwarding and listening
 

@@ -129,10 +129,26 @@ async def test_reports_that_the_server_refused_are_not_believed(house: House) ->
 
 
 async def test_a_stranger_who_names_a_user_learns_nothing_and_changes_nothing(house: House) -> None:
-    await house.songs("getSimilarSongs", id="song0002", count=5)
-    stolen = await house.call("getRandomSongs", size=50, p="guess")
-    assert stolen.headers["x-segue"] == "forwarded; reason=refused"
-    assert stolen.json()["subsonic-response"]["error"]["code"] == 40
+    """Not even whether that user is listening: the answers are the same with and without."""
+    calls: list[dict[str, str]] = [
+        {"size": "50"},
+        {"size": "50", "musicFolderId": "1", "genre": "Rock"},
+        {"size": "10", "musicFolderId": "1"},
+    ]
+
+    async def answers() -> list[tuple[bytes, str]]:
+        stolen = [
+            await house.call("getRandomSongs", p="guess", client="Feishin", **call)  # type: ignore[arg-type]
+            for call in calls
+        ]
+        return [(response.content, response.headers["x-segue"]) for response in stolen]
+
+    before = await answers()
+    assert all(b'"code": 40' in body for body, _ in before)
+    await house.songs("getSimilarSongs", id="song0002", count=5, client="Feishin")
+    assert await answers() == before
+    more = await house.call("getRandomSongs", size=50, client="Feishin")
+    assert more.headers["x-segue"] == "steered"
 
 
 async def test_reports_in_a_compressed_answer_and_all_formats_count(house: House) -> None:
