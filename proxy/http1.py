@@ -412,7 +412,7 @@ class Connection(asyncio.BufferedProtocol):
         if status == 101 and not self._upgrade:
             raise ValueError("a change of protocol that nobody asked for")
         self._in_head = False
-        has_length = chunked = False
+        has_length = chunked = closes = False
         for name, value in answer.headers:
             lower = name.lower()
             if lower == b"content-length":
@@ -421,12 +421,15 @@ class Connection(asyncio.BufferedProtocol):
                 if value.lower() != b"chunked":
                     raise ValueError("a transfer coding that nobody asked for")
                 chunked = True
+            elif lower == b"connection":
+                closes = closes or b"close" in value.lower()
             elif lower == b"content-type" and value[:17].lower() == b"text/event-stream":
                 answer._endless = True
-        self._keep_alive = self._parser.should_keep_alive()
         answer.status = status
-        if self._is_head:
+        self._keep_alive = self._parser.should_keep_alive()
+        if self._is_head:  # llhttp does not know: it takes the body that does not come for one
             answer._complete = True
+            self._keep_alive = not closes and self._parser.get_http_version() == "1.1"
         else:
             self._until_close = not (has_length or chunked)
 

@@ -9,8 +9,12 @@ away ends its call, and an upgrade to WebSocket becomes a tunnel.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 import re
+import socket
+import struct
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -86,7 +90,7 @@ class Call(RequestResponseCycle):
     def _break_off(self) -> None:
         """End an answer that is not whole so that the client can tell."""
         if self.chunked_encoding is None:
-            self.transport.abort()  # the end would look like a regular one
+            _reset(self.transport)  # a regular end would look like the body's
         else:
             self.transport.close()
 
@@ -439,9 +443,17 @@ class Listener(HttpToolsProtocol):
         self.flow.pause_reading()
         running = self._running
         if running is not None and not running.response_complete:
-            running.keep_alive = False
-            self.pipeline.clear()
-            return
+            if not running.more_body:  # it was asked well, before what is refused now
+                running.keep_alive = False
+                self.pipeline.clear()
+                return
+            running.disconnected = True  # to its application; the rest of its body is not coming
+            running.message_event.set()
+            if running.task is not None:
+                running.task.cancel()
+            if running.response_started:
+                self.transport.close()
+                return
         reason = _REFUSALS[status]
         self.transport.write(
             b"HTTP/1.1 %d %b\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n"
@@ -456,6 +468,15 @@ class Listener(HttpToolsProtocol):
             self.transport.close()
         else:
             running.keep_alive = False
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    """Close with a reset instead of an end."""
+    pseudo = transport.get_extra_info("socket")
+    if pseudo is not None:
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(pseudo.fileno())) as own:
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
 
 def _loggable(path: str) -> str:

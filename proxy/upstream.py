@@ -172,7 +172,7 @@ class HttpUpstream:
             more += b"connection: Upgrade\r\nupgrade: websocket\r\n"
         path = target if target == b"*" else self.origin.base_path + target
         head = request_head(name, path, headers, more)
-        repeatable = body is None and is_repeatable(name, target)
+        repeatable = (body is None or isinstance(body, bytes)) and is_repeatable(name, target)
         connection = self._take(repeatable) or await self._connect()
         try:
             return await self._call(connection, head, body, chunked, name == b"HEAD", upgrade)
@@ -307,14 +307,13 @@ class HttpUpstream:
 def is_repeatable(method: bytes, target: bytes) -> bool:
     """Whether sending a request twice does what sending it once does.
 
-    A method that promises so is not enough: Subsonic scrobbles and deletes by GET.
+    A method that promises so is not enough: Subsonic scrobbles and deletes by GET. Nor is it
+    needed: Feishin reads by form POST.
     """
-    if method not in _SAFE_METHODS:
-        return False
     path = target.partition(b"?")[0].lower()
     if b"%" in path:
         path = unquote_to_bytes(path).lower()
     if b"/rest/" not in path:
-        return True
+        return method in _SAFE_METHODS
     name = path.rpartition(b"/rest/")[2].removesuffix(b".view")
-    return _READS.match(name) is not None
+    return (method in _SAFE_METHODS or method == b"POST") and _READS.match(name) is not None

@@ -200,8 +200,9 @@ class RawClient:
         method: bytes = b"GET",
         body: bytes = b"",
         version: bytes = b"1.1",
+        host: bytes = b"music.example:4040",
     ) -> Reply:
-        lines = [b"%b %b HTTP/%b" % (method, target, version), b"Host: music.example:4040"]
+        lines = [b"%b %b HTTP/%b" % (method, target, version), b"Host: " + host]
         lines += [b"%b: %b" % header for header in headers]
         return await self.send(b"\r\n".join([*lines, b"", body]), method)
 
@@ -259,9 +260,11 @@ async def proxied(
     found: list[RawClient] = []
     try:
         async with serve_in_background(application, server) as address:
-            yield Proxied(address, upstream, application, found)
-            for client in found:
-                client.close()
+            try:
+                yield Proxied(address, upstream, application, found)
+            finally:
+                for client in found:
+                    client.close()
     finally:
         if upstream._server is not None:
             await upstream.stop()
