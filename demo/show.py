@@ -327,7 +327,7 @@ def _openings(songs: Sequence[Song], *, own: bool) -> list[tuple[Song, int]]:
     shuffled = sorted(songs, key=lambda song: song.path)
     chance.shuffle(shuffled)
     distinct = {song.genre: song for song in reversed(shuffled)}
-    chosen = [*distinct.values(), *shuffled][: len(OPENINGS)]
+    chosen = list(dict.fromkeys([*distinct.values(), *shuffled]))
     return [(song, refills) for song, (_, refills) in zip(chosen, OPENINGS, strict=False)]
 
 
