@@ -13,7 +13,8 @@ import resource
 import time
 from pathlib import Path
 
-from embedder.decoding import AudioFile, Excerpts
+from embedder.decoding import AudioFile
+from embedder.excerpts import Excerpts
 from embedder.models.registry import ENTRIES, load, why_not
 from embedder.source import walk
 from embedder.tagging import read_tags

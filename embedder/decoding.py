@@ -4,17 +4,11 @@ A file is read in two steps, so that known content need not be decoded again: `A
 seeks to each window and takes its codec packets (a few MB), which give the content key;
 `Fetched.decode` turns them into samples.
 
-What was measured with FFmpeg 8 (PyAV 18), and why things are as they are:
-
-* Seeking lands before the target, and frames carry their time, so a window cut after `PREROLL_S`
-  of decoding equals the same window of a full decode. Over the 165 files of the development
-  library: bit for bit in FLAC, MP3 and Opus; in Vorbis and M4A too, but for 5 files whose first
-  block is cut (a constant 6-10 ms) and for the noise that AAC's decoder makes up (cosine > .99).
-  MP3 is exact only with FFmpeg's default seek, which reads the file up to the target.
-* `av.AudioResampler` to "mono" makes stereo 3 dB louder than the mean of its channels (cosine
-  .983-.996 to the same music in mono): channels are averaged here, before any resampling.
-* libswresample, mono to mono, is level-true, delay-free and clean (-99 dB error on a sine, at
-  44.1 and at 22.05 kHz alike); other resamplers' defaults lost cosine .91 on 22 kHz files.
+Seeking lands before the target, and frames carry their time, so a window cut after `PREROLL_S` of
+decoding equals the same window of a full decode. Over the 165 files of the development library
+(FFmpeg 8, PyAV 18): bit for bit in FLAC, MP3 and Opus; in Vorbis and M4A too, but for 5 files whose
+first block is cut (6-10 ms) and for the noise that AAC's decoder makes up (cosine > .99). MP3 is
+exact only with FFmpeg's default seek, which reads the file up to the target.
 """
 
 from __future__ import annotations
@@ -23,6 +17,7 @@ import hashlib
 import math
 import statistics
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import groupby
@@ -33,7 +28,6 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Self
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
-from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
@@ -47,6 +41,7 @@ from embedder.errors import (
     UNREADABLE,
     DecodingError,
 )
+from embedder.excerpts import Excerpts, downmix
 from embedder.windows import MOST_WINDOWS, WINDOW_S, plan_windows
 
 #: Part of every model's version: raised whenever the same file would give other samples.
@@ -63,6 +58,10 @@ SHORTEST_S: Final = 0.5
 #: Frames whose times disagree by less are still one stretch of sound.
 _GAP_S: Final = 0.2
 
+#: PyAV reads past the end of what FFmpeg allocated for frames of more planes than this (a process
+#: died of a few flipped bits in an M4A, which made 54 channels of two).
+_MOST_PLANES: Final = 8
+
 #: Absurd floats (a broken float WAV) are cut here, 24 dB over full scale.
 _LOUDEST: Final = 16.0
 
@@ -72,66 +71,9 @@ _BUFFER_BYTES: Final = 64 * 1024
 #: Containers whose stated duration is a guess from the bit rate unless a header frame tells it.
 _DURATION_BY_INDEX: Final = frozenset({"mp3", "aac"})
 
-_INTEGER_SCALE: Final = {"u8": 2.0**-7, "s16": 2.0**-15, "s32": 2.0**-31, "s64": 2.0**-63}
-
 
 if TYPE_CHECKING:
     _Packet = Packet[AudioStream]
-
-
-@dataclass(frozen=True, slots=True)
-class Excerpts:
-    """What a model hears of a track: mono windows at the file's own rate.
-
-    Each window is float32 (n,) in about -1…1, n = window length except for a short track's only
-    window. `duration_s` is the whole track's.
-    """
-
-    rate_hz: int
-    duration_s: float
-    windows: tuple[Float32, ...]
-
-    def at(self, rate_hz: int, window_s: float = WINDOW_S) -> Float32:
-        """The windows resampled to a model's rate, (n_windows, window_s * rate_hz) float32.
-
-        What is shorter than a window is repeated until it fills one: a padded silence would be
-        heard as part of the music.
-        """
-        length = round(window_s * rate_hz)
-        batch = np.empty((len(self.windows), length), np.float32)
-        for row, window in zip(batch, self.windows, strict=True):
-            sound = resample(window, self.rate_hz, rate_hz)
-            # Rounding may leave a full window one sample short; that is no reason to repeat.
-            row[:] = np.resize(sound, length)
-        return batch
-
-
-def resample(samples: Float32, from_hz: int, to_hz: int) -> Float32:
-    """Mono float32 (n,) at another rate, by libswresample; level-true, without delay."""
-    if from_hz == to_hz or samples.size == 0:
-        return samples
-    resampler = AudioResampler(format="fltp", layout="mono", rate=to_hz)
-    frame = AudioFrame.from_ndarray(
-        np.ascontiguousarray(samples[np.newaxis]), format="fltp", layout="mono"
-    )
-    frame.sample_rate = from_hz
-    parts = [*resampler.resample(frame), *resampler.resample(None)]
-    return np.concatenate([part.to_ndarray()[0] for part in parts]).astype(np.float32, copy=False)
-
-
-def downmix(frames: Sequence[AudioFrame]) -> Float32:
-    """Frames of one format end to end, the mean over their channels, float32 (n,) in -1…1."""
-    form = frames[0].format
-    kind = form.name.removesuffix("p")
-    samples = np.concatenate([frame.to_ndarray() for frame in frames], axis=1)
-    # Planar frames come as (channels, n), packed ones as (1, n * channels).
-    if not form.is_planar:
-        samples = samples.reshape(-1, len(frames[0].layout.channels)).T
-    if kind == "u8":
-        samples = samples.astype(np.int16) - 128
-    mono = samples.mean(axis=0, dtype=np.float64 if kind in {"s32", "s64", "dbl"} else np.float32)
-    scaled: Float32 = (mono * _INTEGER_SCALE.get(kind, 1.0)).astype(np.float32, copy=False)
-    return scaled
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +106,8 @@ class Fetched:
         enough = max(1, min(wanted // 2, round(SHORTEST_S * self.rate_hz)))
         windows = []
         for start_s, packets in self._windows:
-            sound = self._decode_window(round(start_s * self.rate_hz), wanted, packets)
+            with _explained():
+                sound = self._decode_window(round(start_s * self.rate_hz), wanted, packets)
             if sound.size >= enough:
                 windows.append(sound)
         if not windows:
@@ -178,7 +121,7 @@ class Fetched:
         frames: list[AudioFrame] = []
         for packet in (*packets, None):
             try:
-                frames += codec.decode(packet)
+                frames += filter(_readable, codec.decode(packet))
             except av.error.FFmpegError:
                 continue  # a broken packet; what follows carries its own time
         if not frames:
@@ -219,10 +162,32 @@ class Fetched:
             yield statistics.median_low(offsets) + begun, mono[begun:]
 
 
+def _readable(frame: AudioFrame) -> bool:
+    """Whether PyAV can read a frame's samples without leaving its memory."""
+    return not frame.format.is_planar or frame.layout.nb_channels <= _MOST_PLANES
+
+
 def _runs(frames: Sequence[AudioFrame]) -> Iterator[list[AudioFrame]]:
     """Split where the format changes, as it may in a stream that was joined from several."""
-    for _, run in groupby(frames, key=lambda f: (f.format.name, len(f.layout.channels))):
+    for _, run in groupby(frames, key=lambda f: (f.format.name, f.layout.nb_channels)):
         yield list(run)
+
+
+@contextmanager
+def _explained(reason: str = DOES_NOT_DECODE) -> Iterator[None]:
+    """Turn whatever a broken file makes FFmpeg or PyAV stumble over into a DecodingError."""
+    try:
+        yield
+    except DecodingError:
+        raise
+    except av.error.FFmpegError as error:
+        raise DecodingError(reason, error.strerror or str(error)) from error
+    except OSError as error:
+        raise DecodingError(UNREADABLE, error.strerror or str(error)) from error
+    except (ValueError, ArithmeticError, LookupError, AttributeError, TypeError) as error:
+        raise DecodingError(reason, f"{type(error).__name__}: {error}") from error
+    except (EOFError, MemoryError) as error:  # a header that claims terabytes
+        raise DecodingError(reason, type(error).__name__) from error
 
 
 class _CountingFile:
@@ -238,7 +203,10 @@ class _CountingFile:
         return block
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        return self._file.seek(offset, whence)
+        try:
+            return self._file.seek(offset, whence)
+        except OSError:  # a broken header sends FFmpeg before the start: to it, -1 is an error
+            return -1
 
     def tell(self) -> int:
         return self._file.tell()
@@ -255,28 +223,35 @@ class AudioFile:
     """
 
     def __init__(self, path: Path) -> None:
-        try:
+        with _explained():
             if path.stat().st_size == 0:
                 raise DecodingError(EMPTY_FILE)
             self._file = _CountingFile(path)
-        except OSError as error:
-            raise DecodingError(UNREADABLE, error.strerror or str(error)) from error
         try:
-            self._container: InputContainer = av.open(
-                self._file, mode="r", buffer_size=_BUFFER_BYTES, metadata_errors="replace"
-            )
-        except av.error.FFmpegError as error:
+            with _explained(NOT_AUDIO):
+                self._container: InputContainer = av.open(
+                    self._file, mode="r", buffer_size=_BUFFER_BYTES, metadata_errors="replace"
+                )
+        except DecodingError:
             self._file.close()
-            raise DecodingError(NOT_AUDIO, error.strerror or str(error)) from error
+            raise
         try:
-            if not self._container.streams.audio:
-                raise DecodingError(NOT_AUDIO, "it has no audio stream")
-            self._stream: AudioStream = self._container.streams.audio[0]
-            if not self._stream.codec_context.sample_rate:
-                raise DecodingError(DOES_NOT_DECODE, "its sample rate is unknown")
+            with _explained():
+                self._stream = self._audio_stream()
         except DecodingError:
             self.close()
             raise
+
+    def _audio_stream(self) -> AudioStream:
+        if not self._container.streams.audio:
+            raise DecodingError(NOT_AUDIO, "it has no audio stream")
+        stream = self._container.streams.audio[0]
+        # PyAV gives no codec context where FFmpeg knows no decoder.
+        if getattr(stream, "codec_context", None) is None:
+            raise DecodingError(DOES_NOT_DECODE, "its codec is unknown")
+        if not stream.codec_context.sample_rate:
+            raise DecodingError(DOES_NOT_DECODE, "its sample rate is unknown")
+        return stream
 
     @property
     def bytes_read(self) -> int:
@@ -305,20 +280,17 @@ class AudioFile:
         Raises:
             DecodingError: when the file has no sound, or too little.
         """
-        try:
+        with _explained():
             duration_s = self._duration_s()
             if duration_s < SHORTEST_S:
                 raise DecodingError(TOO_SHORT, f"{duration_s:.2f} s of sound")
             windows = tuple(
                 (start_s, self._packets(start_s)) for start_s in plan_windows(duration_s, most=most)
             )
-        except av.error.FFmpegError as error:
-            raise DecodingError(DOES_NOT_DECODE, error.strerror or str(error)) from error
-        except OSError as error:
-            raise DecodingError(UNREADABLE, error.strerror or str(error)) from error
+            key = self._content_key(duration_s, windows)
         codec = self._stream.codec_context
         return Fetched(
-            self._content_key(duration_s, windows),
+            key,
             duration_s,
             codec.sample_rate,
             self._stream,

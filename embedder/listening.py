@@ -10,7 +10,7 @@ from typing import Final
 
 from catalog.tracks import Analysis, FileFacts, Tags
 from embedder.decoding import AudioFile
-from embedder.errors import DOES_NOT_DECODE, DecodingError, SourceError
+from embedder.errors import DecodingError, SourceError
 from embedder.models.registry import Analyser
 from embedder.tagging import read_tags
 
@@ -61,7 +61,4 @@ def listen(
                 " finished work is kept, run again when it is back"
             ) from error
         raise
-    except (ValueError, ArithmeticError, LookupError, EOFError) as error:
-        # PyAV and numpy stumble over what a broken header claims (no channels, absurd rates).
-        raise DecodingError(DOES_NOT_DECODE, f"{type(error).__name__}: {error}") from error
     return Heard(fetched.content_key, fetched.duration_s, read_tags(path), analyses, bytes_read)

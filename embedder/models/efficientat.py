@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from catalog.tracks import Analysis, Float32, Model
-from embedder.decoding import Excerpts
+from embedder.excerpts import Excerpts
 from embedder.models.torching import device_of, fold_batch_norms, load_state, place
 
 SAMPLE_RATE_HZ: Final = 32_000

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from catalog.tracks import Analysis, Float32, Model
-from embedder.decoding import Excerpts
+from embedder.excerpts import Excerpts
 from embedder.models.spectra import slaney_mel_banks
 from embedder.models.torching import device_of, load_state, place
 from embedder.windows import WINDOW_S

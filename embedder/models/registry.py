@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from catalog.tracks import Analysis, Model
-from embedder.decoding import DECODING_VERSION, Excerpts
+from embedder.decoding import DECODING_VERSION
 from embedder.errors import ModelError, WeightsError
+from embedder.excerpts import Excerpts
 from embedder.models.weights import Weights, state, verify
 from embedder.settings import EmbeddingSettings
 

@@ -25,7 +25,7 @@ from typing import Final
 import numpy as np
 
 from catalog.tracks import Analysis, Float32, Model
-from embedder.decoding import Excerpts
+from embedder.excerpts import Excerpts
 from embedder.models.spectra import cosine_transform, power_spectrum, slaney_mel_banks
 
 SAMPLE_RATE_HZ: Final = 22_050

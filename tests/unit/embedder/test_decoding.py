@@ -1,11 +1,15 @@
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from av.audio.frame import AudioFrame
 
 from catalog.tracks import Float32
-from embedder.decoding import AudioFile, Excerpts, Fetched, resample
+from embedder.decoding import AudioFile, Fetched
 from embedder.errors import DecodingError
+from embedder.excerpts import Excerpts, resample
 from embedder.windows import plan_windows
 from tests.unit.embedder.sounds import CODECS, chirp, rate_of, read_all, write
 
@@ -156,6 +160,41 @@ def test_a_missing_file_is_unreadable(tmp_path: Path) -> None:
     with pytest.raises(DecodingError) as caught:
         hear(tmp_path / "gone.mp3")
     assert caught.value.reason == "unreadable"
+
+
+def test_more_channels_than_can_be_read_safely_are_refused(tmp_path: Path) -> None:
+    """PyAV reads past the end of a planar frame of more than eight channels, and dies of it."""
+    rate = 48_000
+    sound = 0.3 * np.sin(np.arange(4 * rate)[:, np.newaxis] / np.arange(5, 21))
+    path = tmp_path / "sixteen.opus"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(
+            "libopus", rate=rate, layout="hexadecagonal", options={"mapping_family": "255"}
+        )
+        for first in range(0, len(sound), 960):
+            packed = sound[first : first + 960].astype(np.float32).reshape(1, -1)
+            frame = AudioFrame.from_ndarray(packed, format="flt", layout="hexadecagonal")
+            frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), first
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with pytest.raises(DecodingError) as caught:
+        hear(path)
+    assert caught.value.reason == "does-not-decode"
+
+
+def test_flipped_bits_never_raise_anything_else(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for suffix in (".mp3", ".flac", ".m4a", ".opus", ".ogg"):
+        content = write(tmp_path / f"x{suffix}", chirp(12, 48_000), 48_000).read_bytes()
+        for _ in range(12):
+            broken = np.frombuffer(content, np.uint8).copy()
+            broken[random.integers(0, broken.size, random.integers(1, 80))] ^= 0x20
+            (tmp_path / f"x{suffix}").write_bytes(broken.tobytes())
+            try:
+                windows = hear(tmp_path / f"x{suffix}").windows
+            except DecodingError:
+                continue
+            assert all(np.isfinite(window).all() for window in windows)
 
 
 def test_a_click_is_too_short(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from catalog.tracks import Float32
-from embedder.decoding import Excerpts
 from embedder.errors import WeightsError
+from embedder.excerpts import Excerpts
 from embedder.models.registry import MN04, MOODS, load
 from tests.unit.embedder.sounds import music
 

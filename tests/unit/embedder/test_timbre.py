@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from catalog.tracks import Float32
-from embedder.decoding import Excerpts
+from embedder.excerpts import Excerpts
 from embedder.models.registry import TIMBRE
 from embedder.models.timbre import SAMPLE_RATE_HZ, Timbre, describe
 from embedder.publish import normalise, standardise
