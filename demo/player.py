@@ -160,6 +160,9 @@ class Player:
         self, method: str, parameters: Mapping[str, Any], *, get: bool = False
     ) -> tuple[bytes, Mapping[str, str]]:
         given = {"c": self.client, "f": "json", "v": "1.13.0", **self._login(), **parameters}
+        if get:
+            # Only covers and streams are always fetched so, and they have no format.
+            del given["f"]
         encoded = urllib.parse.urlencode(given, doseq=True)
         target = f"{self.url}/rest/{method}"
         headers = {"User-Agent": USER_AGENT, "Accept": "application/json, text/plain, */*"}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import threading
 import time
 import urllib.request
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +17,8 @@ import pytest
 from demo.player import Player, Song
 from demo.servers import Account
 from subsonic.ids import genre_id
-from tests.e2e.conftest import Front
-from tests.e2e.navidrome import ADMIN, BOB, Navidrome, native_songs
+from tests.e2e.conftest import Front, front_of
+from tests.e2e.navidrome import ADMIN, BOB, Navidrome, native_songs, navidrome
 from tests.e2e.wire import opensonic, send
 
 
@@ -277,3 +279,19 @@ async def test_another_real_client_library(
         assert native[1]["id"] not in {song.id for song in found}
     finally:
         await connection.cleanup()
+
+
+@pytest.mark.soak
+def test_all_of_the_shared_library_is_linked(shared_audio: Path, tmp_path: Path) -> None:
+    if shutil.which("navidrome") is None:
+        pytest.skip("needs a navidrome on PATH")
+    nothing = tmp_path / "nothing"
+    nothing.mkdir()
+    with navidrome(tmp_path / "server", shared_audio, nothing) as running:
+        songs = len(native_songs(running.url, ADMIN))
+        segue, server, linked = front_of(
+            tmp_path / "segue", running.url, ADMIN, [shared_audio], songs
+        )
+        with server:
+            assert linked == songs == 165
+            assert segue.run_json("link")["linked"] == 165

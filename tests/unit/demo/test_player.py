@@ -7,6 +7,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -215,3 +216,30 @@ def test_streams_are_counted(upstream: Upstream) -> None:
     listener = player(upstream)
     listener.play([song("a")])
     assert listener.bytes_streamed == 500
+
+
+def test_its_calls_are_those_that_were_recorded(upstream: Upstream, shared_traces: Path) -> None:
+    """Path, method and the names of the parameters, as the real Feishin sends them."""
+    recorded = set()
+    with (shared_traces / "feishin.jsonl").open() as lines:
+        for line in lines:
+            call = json.loads(line)
+            path = urlsplit(call["target"]).path
+            sent = urlsplit(call["target"]).query or call["request_body"] or ""
+            recorded.add((call["method"], path.removeprefix("/rest/"), frozenset(parse_qs(sent))))
+
+    upstream.answers["getSimilarSongs"] = lambda _: (200, {})
+    upstream.answers["getRandomSongs"] = lambda _: (200, {})
+    for folder in (None, "1"):
+        listener = player(upstream, music_folder_id=folder)
+        listener.play([song("a")])
+        listener.next()
+
+    asked = {(verb, method, frozenset(given)) for verb, method, given in upstream.calls}
+    assert {method for _, method, _ in asked} == {
+        "getSimilarSongs",
+        "getRandomSongs.view",
+        "stream.view",
+        "scrobble.view",
+    }
+    assert asked <= recorded
