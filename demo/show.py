@@ -339,7 +339,7 @@ def _reasons(segue: Segue, seed: Song) -> dict[str, str]:
         if pick["id"] is not None:
             best = max(pick["why"], key=lambda reason: reason["value"], default=None)
             if best is not None:
-                reasons[pick["id"]] = f"{best['text']} {best['value']:.2f}"
+                reasons[pick["id"]] = f"{best['value']:.2f} {best['text']}"
     return reasons
 
 

@@ -81,7 +81,7 @@ def test_the_show_and_its_end(composed_music: Path, tmp_path: Path) -> None:
     assert steered / of_steered >= 0.8
     assert plain < steered
     # A reason stands beside every song.
-    assert len(re.findall(r"alike \d\.\d\d", text)) == 20
+    assert len(re.findall(r" \d\.\d\d \w[\w ]+alike", text)) == 20
 
 
 @pytest.mark.parametrize(
