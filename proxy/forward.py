@@ -67,7 +67,7 @@ class Forward:
         raw = scope["headers"]
         headers = request_headers(raw, scope, self._settings)
         body: bytes | AsyncIterator[bytes] | None = None
-        if any(name in (b"content-length", b"transfer-encoding") for name, _ in raw):
+        if _has_body(raw):
             try:
                 body = await _read_body(receive, wait_for_all=_is_small_form(raw))
             except ClientGone:
@@ -161,6 +161,13 @@ async def _body_pieces(first: bytes, receive: Receive) -> AsyncIterator[bytes]:
         yield message.get("body", b"")
         if not message.get("more_body"):
             return
+
+
+def _has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    for name, _ in headers:  # noqa: SIM110 - a generator costs more than the loop, on every call
+        if name == b"content-length" or name == b"transfer-encoding":
+            return True
+    return False
 
 
 def _is_form(headers: Iterable[tuple[bytes, bytes]]) -> bool:

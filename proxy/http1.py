@@ -540,7 +540,7 @@ def request_head(
         ValueError: a line break or blank where it would change the request's meaning.
     """
     lines = [b"%b %b HTTP/1.1" % (method, target)]
-    lines += [b"%b: %b" % header for header in headers]
+    lines += map(b": ".join, headers)
     head = b"\r\n".join(lines) + b"\r\n" + more + b"\r\n"
     breaks = len(lines) + 1 + more.count(b"\n")
     if head.count(b"\n") != breaks or head.count(b"\r") != breaks or lines[0].count(b" ") != 2:

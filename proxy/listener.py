@@ -41,10 +41,10 @@ HEAD_S: Final = 20.0
 _REQUEST_LINE: Final = re.compile(
     rb"(?:\r\n)*([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^\x00-\x20\x7f]+) HTTP/(1\.[01])\r\n"
 )
-_BAD_NAME: Final = re.compile(rb"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
-_BAD_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 #: Copying less than this is cheaper than another entry in a vectored write.
 _JOIN_BYTES: Final = 4096
+
+_NEVER: Final = float("inf")
 
 _REFUSALS: Final = {
     400: b"Bad Request",
@@ -61,7 +61,9 @@ class _RefusedError(Exception):
 class Call(RequestResponseCycle):
     """One request and its answer, as uvicorn's cycle with a `send` of our own."""
 
+    loop: asyncio.AbstractEventLoop
     task: asyncio.Task[None] | None = None
+    head = b""
     is_event_stream = False
     detached = False
 
@@ -89,6 +91,7 @@ class Call(RequestResponseCycle):
 
     def _break_off(self) -> None:
         """End an answer that is not whole so that the client can tell."""
+        self._flush_head()
         if self.chunked_encoding is None:
             _reset(self.transport)  # a regular end would look like the body's
         else:
@@ -108,53 +111,63 @@ class Call(RequestResponseCycle):
             raise RuntimeError("the answer is already complete")
 
     def _send_head(self, status: int, headers: Any) -> None:
-        self.response_started = True
-        self.waiting_for_100_continue = False
-        lines = [STATUS_LINE.get(status) or b"HTTP/1.1 %d \r\n" % status]
-        for name, value in headers:
-            if _BAD_NAME.search(name) or _BAD_VALUE.search(value) or not name:
-                raise RuntimeError("not a header")
-            lower = name.lower()
-            if lower == b"content-length":
-                self.expected_content_length = int(value)
+        lines = [(STATUS_LINE.get(status) or b"HTTP/1.1 %d \r\n" % status)[:-2]]
+        for header in headers:
+            name = header[0].lower()
+            if name == b"content-length":
+                self.expected_content_length = int(header[1])
                 self.chunked_encoding = False
-            elif lower == b"content-type":
-                self.is_event_stream = value[:17].lower() == b"text/event-stream"
-            elif lower == b"connection":
-                self.keep_alive = self.keep_alive and b"close" not in value.lower()
+            elif name == b"content-type":
+                self.is_event_stream = header[1][:17].lower() == b"text/event-stream"
+            elif name == b"connection":
+                self.keep_alive = self.keep_alive and b"close" not in header[1].lower()
                 continue
-            elif lower == b"transfer-encoding":
+            elif name == b"transfer-encoding":
                 continue
-            lines.append(b"%b: %b\r\n" % (name, value))
+            lines.append(b": ".join(header))
         if self.scope["method"] == "HEAD" or status in (204, 304):
             self.expected_content_length = 0
             self.chunked_encoding = False
         elif self.chunked_encoding is None and self.scope["http_version"] == "1.1":
             self.chunked_encoding = True
-            lines.append(b"transfer-encoding: chunked\r\n")
+            lines.append(b"transfer-encoding: chunked")
         # else: HTTP/1.0 has no chunks; the end of the connection ends the body
         if not self.keep_alive:
-            lines.append(b"connection: close\r\n")
-        lines.append(b"\r\n")
-        self.transport.write(b"".join(lines))
+            lines.append(b"connection: close")
+        head = b"\r\n".join(lines) + b"\r\n\r\n"
+        if head.count(b"\n") != len(lines) + 1 or head.count(b"\r") != len(lines) + 1:
+            raise RuntimeError("a line break in a header")
+        # Most bodies are there already: head and body then go in one write, not two.
+        self.head = head
+        self.response_started = True
+        self.waiting_for_100_continue = False
+        self.loop.call_soon(self._flush_head)
+
+    def _flush_head(self) -> None:
+        if self.head and not self.disconnected:
+            self.transport.write(self.head)
+        self.head = b""
 
     def _send_body(self, body: bytes, more_body: bool) -> None:
         size = len(body)
+        head, self.head = self.head, b""
+        pieces = [head] if head else []
         if self.chunked_encoding:
-            end = b"\r\n" if more_body else b"\r\n0\r\n\r\n"
-            if not size:
-                if not more_body:
-                    self.transport.write(b"0\r\n\r\n")
-            elif size <= _JOIN_BYTES:
-                self.transport.write(b"%x\r\n%b%b" % (size, body, end))
-            else:
-                self.transport.writelines((b"%x\r\n" % size, body, end))
+            if size:
+                pieces += (b"%x\r\n" % size, body, b"\r\n")
+            if not more_body:
+                pieces.append(b"0\r\n\r\n")
         elif size and self.scope["method"] != "HEAD":
             if self.chunked_encoding is False:
                 self.expected_content_length -= size
                 if self.expected_content_length < 0:
                     raise RuntimeError("the body is longer than Content-Length")
-            self.transport.write(body)
+            pieces.append(body)
+        if size <= _JOIN_BYTES:
+            if pieces:
+                self.transport.write(b"".join(pieces))
+        else:
+            self.transport.writelines(pieces)
         if not more_body:
             if self.expected_content_length:
                 raise RuntimeError("the body is shorter than Content-Length")
@@ -188,6 +201,7 @@ class Listener(HttpToolsProtocol):
         self._begun = 0
         self._head_bytes = 0
         self._silent_bytes = 0
+        self._idle_since_s = _NEVER
         self._refusal = 0
         self._deaf = False
         self._tunnel: Tunnel | None = None
@@ -218,7 +232,7 @@ class Listener(HttpToolsProtocol):
         if self._tunnel is not None:
             self._tunnel.hold(data)
             return
-        self._unset_keepalive_if_required()
+        self._idle_since_s = _NEVER
         self._silent_bytes += len(data)
         if self._odd_line:
             self._feed_odd_request_line(self._odd_line + data)
@@ -343,6 +357,7 @@ class Listener(HttpToolsProtocol):
             keep_alive=version != "1.0" and self.parser.should_keep_alive() and not upgrade,
             on_response=self.on_response_complete,
         )
+        call.loop = self.loop
         if upgrade:
             if self._get_upgrade() != b"websocket" or self.pipeline or self._is_busy():
                 return  # `_change_protocol` sends it through again without the upgrade
@@ -387,6 +402,34 @@ class Listener(HttpToolsProtocol):
         if call is not None and not call.response_complete:
             call.more_body = False
             call.message_event.set()
+
+    def on_response_complete(self) -> None:
+        """Start what was pipelined, or wait for the next request."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        # One timer that looks at the clock, not one that is set and cancelled for every call.
+        self._idle_since_s = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._watch_idleness(self.timeout_keep_alive)
+
+    def _watch_idleness(self, in_s: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(in_s, self.timeout_keep_alive_handler)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that has been idle for long enough."""
+        self.timeout_keep_alive_task = None
+        if self.transport.is_closing() or self._idle_since_s == _NEVER:
+            return  # the next answer's end starts the watch anew
+        left_s = self._idle_since_s + self.timeout_keep_alive - self.loop.time()
+        if left_s > 0:
+            self._watch_idleness(left_s)
+        else:
+            self.transport.close()
 
     # Upgrades
 

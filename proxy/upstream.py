@@ -172,12 +172,11 @@ class HttpUpstream:
             more += b"connection: Upgrade\r\nupgrade: websocket\r\n"
         path = target if target == b"*" else self.origin.base_path + target
         head = request_head(name, path, headers, more)
-        repeatable = (body is None or isinstance(body, bytes)) and is_repeatable(name, target)
-        connection = self._take(repeatable) or await self._connect()
+        connection = self._take(name, target, body) or await self._connect()
         try:
             return await self._call(connection, head, body, chunked, name == b"HEAD", upgrade)
         except UpstreamBroke as error:
-            if not (error.untouched and repeatable):
+            if not (error.untouched and _may_repeat(name, target, body)):
                 raise
         connection = await self._connect()
         return await self._call(connection, head, body, chunked, name == b"HEAD", upgrade)
@@ -223,7 +222,9 @@ class HttpUpstream:
             self._schedule_sweep()
         return await connection.call(head, body, chunked=chunked, is_head=is_head, upgrade=upgrade)
 
-    def _take(self, repeatable: bool) -> Connection | None:
+    def _take(
+        self, method: bytes, target: bytes, body: bytes | AsyncIterator[bytes] | None
+    ) -> Connection | None:
         """An idle connection, the one used last; None where a new one is better."""
         idle = self._idle
         while idle:
@@ -232,7 +233,8 @@ class HttpUpstream:
             if transport is None or transport.is_closing():
                 idle.pop()
                 continue
-            if not repeatable and connection.loop.time() - connection.idle_since > FRESH_S:
+            idle_s = connection.loop.time() - connection.idle_since
+            if idle_s > FRESH_S and not _may_repeat(method, target, body):
                 return None
             return idle.pop()
         return None
@@ -302,6 +304,10 @@ class HttpUpstream:
         self._sweeper = None
         if self._busy or self._idle:
             self._schedule_sweep()
+
+
+def _may_repeat(method: bytes, target: bytes, body: bytes | AsyncIterator[bytes] | None) -> bool:
+    return (body is None or isinstance(body, bytes)) and is_repeatable(method, target)
 
 
 def is_repeatable(method: bytes, target: bytes) -> bool:
