@@ -106,13 +106,13 @@ class Session:
         for song_id in song_ids:
             _touch(target, song_id, at_s, SERVED_KEPT)
 
-    def served_since(self, at_s: float) -> list[str]:
-        """Songs of short answers since then, oldest first."""
-        return [song_id for song_id, served_s in self.served.items() if served_s >= at_s]
+    def served_lately(self, now_s: float) -> list[str]:
+        """Songs of short answers that still count, oldest first."""
+        return [song for song, at_s in self.served.items() if now_s - at_s <= SERVED_TTL_S]
 
-    def offered_since(self, at_s: float) -> list[str]:
-        """Songs of pools since then, oldest first."""
-        return [song_id for song_id, offered_s in self.offered.items() if offered_s >= at_s]
+    def offered_lately(self, now_s: float) -> list[str]:
+        """Songs of pools that still count, oldest first."""
+        return [song for song, at_s in self.offered.items() if now_s - at_s <= SERVED_TTL_S]
 
     def heard_latest(self, most: int) -> list[str]:
         """Songs heard, latest first."""

@@ -10,30 +10,28 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final
 
-import numpy as np
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from proxy import calls, headers
 from proxy.calls import Headers, Identity
+from proxy.choosing import Choice, LeftError, choose_seeds
 from proxy.decisions import RANDOM_ENDPOINT, SIMILAR_ENDPOINTS, Leave, Plan, decide, is_probe
 from proxy.errors import UpstreamError
 from proxy.hydration import Asker, RefusedError, Reply
 from proxy.knowledge import Knowledge, View
 from proxy.metrics import Metrics
 from proxy.observation import OBSERVED, OkTap, observe
-from proxy.session import SERVED_TTL_S, Session, Sessions
+from proxy.replay import ReplayedBody
+from proxy.session import Session, Sessions
 from proxy.settings import ProxySettings
 from proxy.upstream import Upstream
-from ranker.picks import Context, Pick, Seed
-from ranker.rank import rank
 from ranker.settings import RankingSettings
 from subsonic.envelope import Format, compose, wanted_format, wrap
 from subsonic.errors import AnswerError
-from subsonic.ids import resolve_genre
 from subsonic.parameters import ParameterError, Parameters
 
 _log = logging.getLogger("segue.steering")
@@ -50,9 +48,6 @@ _JUST_BEFORE_S: Final = 1.0
 #: Kept of the deadline for composing and sending.
 _RESERVE_S: Final = 0.03
 
-MOST_SEEDS: Final = 50
-RECENTLY_HEARD: Final = 30
-
 #: From this many tracks on, ranking leaves the event loop.
 THREAD_FROM: Final = 20_000
 
@@ -61,14 +56,6 @@ _NOT_OURS: Final = frozenset(
     (b"content-length", b"content-encoding", b"transfer-encoding", b"content-type", b"etag",
      b"last-modified", b"date")
 )  # fmt: skip
-
-
-class _LeftError(Exception):
-    """The call is left to the upstream, for a reason."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +100,7 @@ class Steering:
         started_s = self._timer()
         endpoint = calls.rest_endpoint(_path(scope)) or "song"
         request_headers: Headers = scope["headers"]
-        body = _Body(receive)
+        body = ReplayedBody(receive)
         by_form = scope["method"] == "POST" and calls.is_form(request_headers)
         form = await body.read() if by_form else b""
         try:
@@ -132,7 +119,7 @@ class Steering:
             composed = await self._steer(
                 scope, endpoint, parameters, identity, bool(form), started_s
             )
-        except _LeftError as left:
+        except LeftError as left:
             reason = left.reason
         except (UpstreamError, AnswerError) as error:
             reason = "upstream"
@@ -164,7 +151,7 @@ class Steering:
     async def _hand_on(
         self,
         scope: Scope,
-        body: _Body,
+        body: ReplayedBody,
         send: Send,
         forward: ASGIApp,
         endpoint: str,
@@ -187,7 +174,7 @@ class Steering:
     async def _listen(
         self,
         scope: Scope,
-        body: _Body,
+        body: ReplayedBody,
         send: Send,
         forward: ASGIApp,
         endpoint: str,
@@ -220,13 +207,13 @@ class Steering:
     ) -> _Composed:
         view = self._knowledge.view
         if view is None:
-            raise _LeftError("no-snapshot")
+            raise LeftError("no-snapshot")
         if not len(view.links):
-            raise _LeftError("nothing-linked")
+            raise LeftError("nothing-linked")
         session = self.sessions.peek(identity)
         plan = decide(endpoint, parameters, session, self._settings.steering, started_s)
         if isinstance(plan, Leave):
-            raise _LeftError(plan.reason)
+            raise LeftError(plan.reason)
         budget_s = self._settings.steering.deadline_ms / 1000
         until_s = asyncio.get_running_loop().time() + budget_s - _RESERVE_S
         asker = Asker(
@@ -239,31 +226,26 @@ class Steering:
         async with asyncio.timeout_at(until_s):
             if plan.await_playing:
                 session = await self._await_playing(identity, started_s)
-            seeds = self._seeds(plan, view, session)
+            seeds = choose_seeds(plan, view, session)
             # Login first: one call with this request's login, about a song that it must see.
             first, _ = await asker.song(view.links.song_id(seeds[0]))
             await self._check_folders(plan, asker)
         confirmed = self.sessions.get(identity) or session
-        song_ids, songs = await self._choose(plan, view, seeds, confirmed, asker, until_s)
+        choice = Choice(
+            plan,
+            view,
+            seeds,
+            confirmed,
+            self._ranking,
+            now_s=started_s,
+            remembers=self._settings.steering.history != "off",
+        )
+        in_thread = view.snapshot.n >= THREAD_FROM
+        song_ids, songs = await self._hydrate(plan.count, choice, asker, until_s, in_thread)
         if not songs:
-            raise _LeftError("no-songs")
+            raise LeftError("no-songs")
         self._remember(plan, view, parameters, confirmed, song_ids, started_s)
         return _composed(plan, first, songs)
-
-    def _seeds(self, plan: Plan, view: View, session: Session) -> Sequence[int]:
-        """Songs (numbers in the links) to be like: the call's own, or what the session plays."""
-        if plan.seed_id:
-            seeds = view.links.seeds(plan.seed_id)
-            if not seeds:
-                raise _LeftError("seed-not-linked")
-        else:
-            now = [session.playing.song_id] if session.playing else []
-            known = map(view.links.song, [*now, *session.heard_latest(3)])
-            seeds = [song for song in known if song is not None][:1]
-            if not seeds:
-                raise _LeftError("no-seed")
-        step = -(-len(seeds) // MOST_SEEDS)
-        return seeds[::step]
 
     async def _await_playing(self, identity: Identity, started_s: float) -> Session:
         """The session once it is known what plays, or as it is after `AWAIT_PLAYING_S`."""
@@ -284,99 +266,35 @@ class Steering:
             return
         reply = await asker.ask("getMusicFolders")
         if not set(plan.folder_ids) <= _folder_ids(reply):
-            raise _LeftError("folder-not-seen")
+            raise LeftError("folder-not-seen")
 
-    async def _choose(
-        self,
-        plan: Plan,
-        view: View,
-        seeds: Sequence[int],
-        session: Session,
-        asker: Asker,
-        until_s: float,
+    async def _hydrate(
+        self, count: int, choice: Choice, asker: Asker, until_s: float, in_thread: bool
     ) -> tuple[list[str], list[Any]]:
-        """Rank and hydrate; where songs are hidden from this user, others take their place."""
-        links = view.links
-        genre = resolve_genre(plan.genre, links.genres) if plan.genre else ""
-        if genre is None:
-            raise _LeftError("unknown-genre")
-        mask = links.select(
-            genre=genre,
-            from_year=plan.from_year,
-            to_year=plan.to_year,
-            folder_ids=plan.folder_ids,
-        )
-        chosen_ids: list[str] = []
-        chosen: list[Any] = []
-        hidden: set[int] = set()
+        """The best songs as this user sees them; others come in the place of hidden ones."""
+        ids: list[str] = []
+        songs: list[Any] = []
+        seen: set[int] = set()
         loop = asyncio.get_running_loop()
-        while len(chosen) < plan.count and loop.time() < until_s:
-            missing = plan.count - len(chosen)
-            taken = [row for song_id in chosen_ids if (row := links.row(song_id)) is not None]
-            picks = await self._rank(view, seeds, session, mask, [*taken, *hidden], missing)
-            ids = [
-                links.song_id(song)
-                for pick in picks
-                if (song := links.choose(pick.row, mask)) is not None
+        while len(songs) < count and loop.time() < until_s:
+            missing = count - len(songs)
+            chosen = (
+                await asyncio.to_thread(choice.best, missing, seen)
+                if in_thread
+                else choice.best(missing, seen)
+            )
+            found = await asker.songs([one.song_id for one in chosen], until_s)
+            seen.update(one.row for one in chosen)
+            shown = [
+                (one.song_id, song)
+                for one, song in zip(chosen, found, strict=True)
+                if song is not None
             ]
-            found = await asker.songs(ids, until_s)
-            for pick, song_id, song in zip(picks, ids, found, strict=True):
-                if song is None:
-                    hidden.add(pick.row)
-                else:
-                    chosen_ids.append(song_id)
-                    chosen.append(song)
-            if not picks or all(song is not None for song in found):
+            ids += [song_id for song_id, _ in shown]
+            songs += [song for _, song in shown]
+            if len(shown) == len(chosen):  # all that there is, or all that was asked for
                 break
-        return chosen_ids, chosen
-
-    async def _rank(
-        self,
-        view: View,
-        seeds: Sequence[int],
-        session: Session,
-        mask: np.ndarray[tuple[int], np.dtype[np.bool_]],
-        gone: Sequence[int],
-        count: int,
-    ) -> list[Pick]:
-        links, snapshot = view.links, view.snapshot
-        eligible = links.eligible_rows(mask, snapshot.n)
-        now_s = self._timer()
-
-        def rows(song_ids: Sequence[str]) -> list[int]:
-            return [row for song_id in song_ids if (row := links.row(song_id)) is not None]
-
-        heard = rows(session.heard_latest(RECENTLY_HEARD))
-        served = rows(session.served_since(now_s - SERVED_TTL_S))
-        offered = rows(session.offered_since(now_s - SERVED_TTL_S))
-        playing = rows([session.playing.song_id]) if session.playing else []
-        must_not = {*gone, *playing, *rows(session.queue)}
-        familiar = tuple(heard) if self._settings.steering.history != "off" else ()
-        back = frozenset([*offered, *served, *heard])
-        # A small library runs out: then what was served longer ago comes again, and at last
-        # anything but what plays now.
-        tiers = (
-            Context(
-                eligible, frozenset({*must_not, *served, *heard}), frozenset(offered), familiar
-            ),
-            Context(eligible, frozenset({*must_not, *heard[:3]}), back, familiar),
-            Context(eligible, frozenset(must_not), back, familiar),
-        )
-        rows_of_seeds = [Seed(int(links.rows[seed])) for seed in seeds]
-
-        def all_ranked() -> list[Pick]:
-            picks: list[Pick] = []
-            for tier in tiers:
-                if len(picks) < count:
-                    taken = tier.excluded | {pick.row for pick in picks}
-                    context = replace(tier, excluded=taken)
-                    missing = count - len(picks)
-                    picks += rank(snapshot, rows_of_seeds, context, self._ranking, missing)
-            return picks
-
-        if snapshot.n < THREAD_FROM:
-            return all_ranked()
-        return await asyncio.to_thread(all_ranked)
+        return ids, songs
 
     def _remember(
         self,
@@ -412,30 +330,6 @@ class Steering:
         server = self._settings.server
         trusted = headers.is_trusted(client[0] if client else "", server.trusted_proxies)
         return server.user_header if trusted else ""
-
-
-class _Body:
-    """A request body that can be read and then replayed, message by message."""
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._kept: list[Message] = []
-
-    async def read(self) -> bytes | None:
-        """All of it; None when it is too large to be a form of ours (nothing is lost)."""
-        size = 0
-        while True:
-            message = await self._receive()
-            self._kept.append(message)
-            size += len(message.get("body", b""))
-            if message["type"] != "http.request" or size > calls.MAX_FORM_BYTES:
-                return None
-            if not message.get("more_body", False):
-                return b"".join(kept.get("body", b"") for kept in self._kept)
-
-    async def replay(self) -> Message:
-        """The ASGI `receive`: first what was read, then what still comes."""
-        return self._kept.pop(0) if self._kept else await self._receive()
 
 
 def _path(scope: Scope) -> str:

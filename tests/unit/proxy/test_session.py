@@ -4,7 +4,7 @@ import pytest
 
 from proxy.calls import Identity
 from proxy.observation import observe
-from proxy.session import MAX_SESSIONS, Evidence, Session, Sessions
+from proxy.session import MAX_SESSIONS, SERVED_TTL_S, Evidence, Session, Sessions
 from subsonic.parameters import Parameters
 
 
@@ -146,8 +146,8 @@ def test_what_was_served_is_remembered_for_a_while_and_bounded() -> None:
     session.note_served(["a", "b"], 10, pool=False)
     session.note_served(["c"], 20, pool=True)
     session.note_served([f"s{i}" for i in range(3000)], 30, pool=True)
-    assert session.served_since(5) == ["a", "b"]
-    assert session.served_since(11) == []
+    assert session.served_lately(100) == ["a", "b"]
+    assert session.served_lately(10 + SERVED_TTL_S + 1) == []
     assert len(session.offered) == 2000
 
 

@@ -1,0 +1,136 @@
+"""Which songs answer a plan: seeds from the call or the session, what must not come, and ranking.
+
+No I/O: what the user may see is found out by hydrating (proxy.hydration), and whoever does that
+asks here again for others in the place of hidden ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxy.decisions import Plan
+from proxy.knowledge import View
+from proxy.session import Session
+from ranker.picks import Context, Seed
+from ranker.rank import rank
+from ranker.settings import RankingSettings
+from subsonic.ids import resolve_genre
+
+MOST_SEEDS: Final = 50
+
+#: Songs heard this recently do not come again while there is choice; the latest few hardly ever.
+RECENTLY_HEARD: Final = 30
+JUST_HEARD: Final = 3
+
+
+class LeftError(Exception):
+    """The call is left to the upstream, for a reason (a slug, see docs/clients.md)."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def choose_seeds(plan: Plan, view: View, session: Session) -> Sequence[int]:
+    """Songs (numbers in the links) to be like: the call's own, or what the session plays.
+
+    Raises:
+        LeftError: the call's seed is not linked, or nothing is known to play.
+    """
+    if plan.seed_id:
+        seeds = view.links.seeds(plan.seed_id)
+        if not seeds:
+            raise LeftError("seed-not-linked")
+    else:
+        now = [session.playing.song_id] if session.playing else []
+        known = map(view.links.song, [*now, *session.heard_latest(JUST_HEARD)])
+        seeds = [song for song in known if song is not None][:1]
+        if not seeds:
+            raise LeftError("no-seed")
+    step = -(-len(seeds) // MOST_SEEDS)
+    return seeds[::step]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A song to hydrate, and the snapshot row that it is."""
+
+    song_id: str
+    row: int
+
+
+class Choice:
+    """The candidates of one call, best first, asked for in portions.
+
+    Args:
+        remembers: whether what was heard may count for an artist (history is not off).
+
+    Raises:
+        LeftError: the call's genre is an id of no known genre.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        view: View,
+        seeds: Sequence[int],
+        session: Session,
+        ranking: RankingSettings,
+        *,
+        now_s: float,
+        remembers: bool,
+    ) -> None:
+        links = view.links
+        genre = resolve_genre(plan.genre, links.genres) if plan.genre else ""
+        if genre is None:
+            raise LeftError("unknown-genre")
+        self._view = view
+        self._ranking = ranking
+        self._seeds = [Seed(int(links.rows[seed])) for seed in seeds]
+        self._mask: NDArray[np.bool_] = links.select(
+            genre=genre,
+            from_year=plan.from_year,
+            to_year=plan.to_year,
+            folder_ids=plan.folder_ids,
+        )
+        self._tiers = self._make_tiers(session, now_s, remembers)
+
+    def _make_tiers(self, session: Session, now_s: float, remembers: bool) -> tuple[Context, ...]:
+        """A small library runs out: then what was served longer ago comes again, and at last
+        anything but what plays now and what the client says it has queued.
+        """
+        eligible = self._view.links.eligible_rows(self._mask, self._view.snapshot.n)
+        heard = self._rows(session.heard_latest(RECENTLY_HEARD))
+        served = self._rows(session.served_lately(now_s))
+        offered = self._rows(session.offered_lately(now_s))
+        playing = self._rows([session.playing.song_id]) if session.playing else []
+        never = {*playing, *self._rows(session.queue)}
+        back = frozenset([*offered, *served, *heard])
+        familiar = tuple(heard) if remembers else ()
+        return (
+            Context(eligible, frozenset({*never, *served, *heard}), frozenset(offered), familiar),
+            Context(eligible, frozenset({*never, *heard[:JUST_HEARD]}), back, familiar),
+            Context(eligible, frozenset(never), back, familiar),
+        )
+
+    def _rows(self, song_ids: Sequence[str]) -> list[int]:
+        row_of = self._view.links.row
+        return [row for song_id in song_ids if (row := row_of(song_id)) is not None]
+
+    def best(self, count: int, without: Collection[int] = ()) -> list[Chosen]:
+        """The best `count` songs within the call's limits, without these rows."""
+        links, snapshot = self._view.links, self._view.snapshot
+        rows: list[int] = []
+        for tier in self._tiers:
+            if len(rows) < count:
+                context = replace(tier, excluded=tier.excluded | {*rows, *without})
+                missing = count - len(rows)
+                picks = rank(snapshot, self._seeds, context, self._ranking, missing)
+                rows += [pick.row for pick in picks]
+        songs = ((row, links.choose(row, self._mask)) for row in rows)
+        return [Chosen(links.song_id(song), row) for row, song in songs if song is not None]
