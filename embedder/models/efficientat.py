@@ -165,11 +165,15 @@ class MobileNetV3(nn.Module):
         )
 
     def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, 1, 128, frames) → features before the activation (batch, hidden), logits."""
+        """(batch, 1, 128, frames) → features (batch, hidden) and logits (batch, 527).
+
+        The features are what the last layer sees, after the activation: P@5 .209 against .199
+        before it on 468 excerpts that nothing was chosen by (same source; .263 and .260 on the
+        development library).
+        """
         pooled = self.classifier[1](self.classifier[0](self.features(mel)))
-        hidden = self.classifier[2](pooled)  # (batch, 6c) @ (6c, hidden)
-        logits = self.classifier[5](self.classifier[3](hidden))
-        return hidden, logits
+        hidden = self.classifier[3](self.classifier[2](pooled))  # (batch, 6c) @ (6c, hidden)
+        return hidden, self.classifier[5](hidden)
 
 
 def kaldi_mel_banks() -> Float32:
