@@ -17,8 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -51,6 +51,15 @@ REQUEST = (
     b"Accept-Language: en-GB\r\nCookie: nd-player-61646d696e=player\r\n"
     b"Referer: http://music.example/\r\n\r\n"
 )
+TARGET = "/rest/getSong.view?u=admin&t=03911435427c5b3acfecd801f56aeae4&s=abcdef&c=Feishin&id=1"
+CLIENT_HEADERS = {
+    "host": "music.example",
+    "user-agent": "Feishin",
+    "accept": "application/json",
+    "accept-encoding": "gzip",
+    "cookie": "nd-player-61646d696e=player",
+}
+Call = Callable[[], Awaitable[int]]
 BIG_REQUEST = b"GET /rest/download?id=1 HTTP/1.1\r\nHost: music.example\r\n\r\n"
 
 NGINX = """
@@ -191,6 +200,116 @@ _CHILDREN: Mapping[str, Callable[[int, int], None]] = {
     "httpx2": lambda port, origin: _serve_naive(port, origin, "httpx2"),
     "aiohttp": lambda port, origin: _serve_naive(port, origin, "aiohttp"),
 }
+
+
+# The clients alone.
+
+
+@asynccontextmanager
+async def _httpx2_calls(url: str) -> AsyncIterator[Call]:
+    import httpx2
+
+    async with httpx2.AsyncClient() as client:
+
+        async def call() -> int:
+            request = client.build_request("GET", url + TARGET, headers=CLIENT_HEADERS)
+            answer = await client.send(request, stream=True)
+            return sum([len(piece) async for piece in answer.aiter_raw()])
+
+        yield call
+
+
+@asynccontextmanager
+async def _httpcore2_calls(url: str) -> AsyncIterator[Call]:
+    import httpcore2
+
+    async with httpcore2.AsyncConnectionPool() as pool:
+
+        async def call() -> int:
+            return len((await pool.request("GET", url + TARGET, headers=CLIENT_HEADERS)).content)
+
+        yield call
+
+
+@asynccontextmanager
+async def _aiohttp_calls(url: str) -> AsyncIterator[Call]:
+    import aiohttp
+
+    async with aiohttp.ClientSession(auto_decompress=False) as client:
+
+        async def call() -> int:
+            async with client.get(url + TARGET, headers=CLIENT_HEADERS) as answer:
+                return len(await answer.read())
+
+        yield call
+
+
+@asynccontextmanager
+async def _our_calls(url: str) -> AsyncIterator[Call]:
+    from proxy.upstream import HttpUpstream
+
+    headers = [(name.encode(), value.encode()) for name, value in CLIENT_HEADERS.items()]
+    async with HttpUpstream(url) as upstream:
+
+        async def call() -> int:
+            return len(await (await upstream.request(b"GET", TARGET.encode(), headers)).read(2**20))
+
+        yield call
+
+
+_CLIENTS = {
+    "httpx2": _httpx2_calls,
+    "httpcore2": _httpcore2_calls,
+    "aiohttp": _aiohttp_calls,
+    "proxy.upstream": _our_calls,
+}
+
+
+async def _time_client(name: str, origin: int, seconds: float) -> dict[str, str | int]:
+    calls = 0
+
+    async def repeat(call: Call, until_s: float) -> None:
+        nonlocal calls
+        while time.perf_counter() < until_s:
+            if await call() != len(JSON):
+                raise RuntimeError(f"{name} lost a part of the answer")
+            calls += 1
+
+    async def burst(call: Call, seconds: float) -> None:
+        until_s = time.perf_counter() + seconds
+        await asyncio.gather(*(repeat(call, until_s) for _ in range(CONNECTIONS)))
+
+    async with _CLIENTS[name](f"http://127.0.0.1:{origin}") as call:
+        await burst(call, 0.3)
+        calls, cpu_s, started_s = 0, time.process_time(), time.perf_counter()
+        await burst(call, seconds)
+        taken_s, cpu_s = time.perf_counter() - started_s, time.process_time() - cpu_s
+    return {
+        "client": name,
+        "req/s": round(calls / taken_s),
+        "CPU µs/req": round(cpu_s / calls * 1e6),
+    }
+
+
+def run_clients(seconds: float = ROUND_S) -> list[dict[str, str | int]]:
+    """The clients without any server around them: what docs/adr/0002 decided by."""
+    client_cores, other_cores = _cores()
+    origin = _free_port()
+    command = [sys.executable, "-m", "bench.forwarding", "--child", "origin", str(origin), "0"]
+    best: dict[str, dict[str, str | int]] = {}
+    with _running(command, origin, other_cores):
+        os.sched_setaffinity(0, client_cores)
+        try:
+            for _ in range(ROUNDS):
+                for name in _CLIENTS:
+                    if name == "aiohttp" and find_spec("aiohttp") is None:
+                        continue
+                    row = uvloop.run(_time_client(name, origin, seconds))
+                    if name not in best or int(row["req/s"]) > int(best[name]["req/s"]):
+                        best[name] = row
+        finally:
+            os.sched_setaffinity(0, client_cores | other_cores)
+    return list(best.values())
 
 
 # The load.
@@ -418,6 +537,7 @@ def main() -> None:
     """Print the table, or be one of the processes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--child", nargs=3, metavar=("KIND", "PORT", "ORIGIN"))
+    parser.add_argument("--clients", action="store_true", help="the clients alone")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--seconds", type=float, default=ROUND_S, help="a round and peer")
     arguments = parser.parse_args()
@@ -425,8 +545,12 @@ def main() -> None:
         kind, port, origin = arguments.child
         _CHILDREN[kind](int(port), int(origin))
         return
-    rows = run(arguments.rounds, arguments.seconds)
-    table = Table(title=f"Forwarding small JSON answers, {CONNECTIONS} connections, one core")
+    if arguments.clients:
+        rows = run_clients(arguments.seconds)
+        table = Table(title=f"Clients alone, small JSON answers, {CONNECTIONS} at once, one core")
+    else:
+        rows = run(arguments.rounds, arguments.seconds)
+        table = Table(title=f"Forwarding small JSON answers, {CONNECTIONS} connections, one core")
     for number, column in enumerate(rows[0]):
         table.add_column(column, justify="right" if number else "left")
     for row in rows:

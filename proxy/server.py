@@ -31,12 +31,13 @@ _WANTED_FILES: Final = 65536
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server; SIGTERM is a regular end, and who started it hears when it listens."""
+    """uvicorn's server; who started it hears when it listens, and by what it was stopped."""
 
     def __init__(self, config: uvicorn.Config, *, takes_signals: bool) -> None:
         super().__init__(config)
         self._takes_signals = takes_signals
         self.ready = asyncio.Event()
+        self.interrupted = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -49,8 +50,9 @@ class _Server(uvicorn.Server):
             return
         with super().capture_signals():
             yield
-            # uvicorn raises again what it caught: right for SIGINT, but SIGTERM has been obeyed.
-            self._captured_signals = [s for s in self._captured_signals if s != signal.SIGTERM]
+            # uvicorn would raise again what it caught, into the middle of our own ending.
+            self.interrupted = signal.SIGINT in self._captured_signals
+            self._captured_signals.clear()
 
 
 def serve(application: Application, settings: ServerSettings) -> None:
@@ -62,7 +64,9 @@ def serve(application: Application, settings: ServerSettings) -> None:
     """
     _raise_file_limit()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(application, settings))
+        interrupted = runner.run(_serve(application, settings))
+    if interrupted:
+        raise KeyboardInterrupt
 
 
 @contextlib.asynccontextmanager
@@ -97,12 +101,13 @@ async def serve_in_background(
             await task
 
 
-async def _serve(application: Application, settings: ServerSettings) -> None:
+async def _serve(application: Application, settings: ServerSettings) -> bool:
     listening = _listen(settings)
     server = _make_server(application, settings, takes_signals=True)
     async with application.live():
         _log.info("listening on %s", _url(settings, listening))
         await _run(server, settings, listening)
+    return server.interrupted
 
 
 async def _run(server: _Server, settings: ServerSettings, listening: list[socket.socket]) -> None:
