@@ -518,7 +518,7 @@ class Connection(asyncio.BufferedProtocol):
                     transport.writelines((b"%x\r\n" % len(piece), piece, b"\r\n"))
                 else:
                     transport.write(piece)
-            if chunked and self.transport is not None:
+            if chunked and self.transport is not None and not self.transport.is_closing():
                 self.transport.write(b"0\r\n\r\n")
         except Exception:  # the client broke off: half a body must not look like a whole one
             self.abort()

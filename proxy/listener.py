@@ -101,7 +101,7 @@ class Call(RequestResponseCycle):
         """ASGI's send. Does nothing once the client has gone."""
         if self.flow.write_paused and not self.disconnected:
             await self.flow.drain()
-        if self.disconnected:
+        if self.disconnected or self.transport.is_closing():
             return
         if not self.response_started:
             self._send_head(message["status"], message.get("headers", ()))
@@ -144,7 +144,7 @@ class Call(RequestResponseCycle):
         self.loop.call_soon(self._flush_head)
 
     def _flush_head(self) -> None:
-        if self.head and not self.disconnected:
+        if self.head and not self.transport.is_closing():
             self.transport.write(self.head)
         self.head = b""
 

@@ -18,7 +18,8 @@ class _End(asyncio.Protocol):
         self._other = other
 
     def data_received(self, data: bytes) -> None:
-        self._other.write(data)
+        if not self._other.is_closing():
+            self._other.write(data)
 
     def eof_received(self) -> None:
         return None

@@ -102,7 +102,7 @@ class RawUpstream:
                 await writer.drain()
                 if writer.is_closing():
                     break
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, ValueError):  # cut off
             pass
         finally:
             self.open -= 1
