@@ -8,11 +8,12 @@ the body, not the body. Nothing is decoded or decompressed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 import httptools
 
+from proxy.answer import NEVER_S, Answer
 from proxy.errors import BadUpstreamAnswer, UpstreamBroke, UpstreamError, UpstreamTimeout
 
 #: Bytes read from a socket in one go, into a buffer that all connections of a loop share. Measured
@@ -23,116 +24,6 @@ READ_SIZE_BYTES: Final = 64 * 1024
 BODY_AHEAD_BYTES: Final = 64 * 1024
 #: Headers of an answer beyond this are no answer.
 MAX_HEAD_BYTES: Final = 256 * 1024
-
-_NEVER: Final = float("inf")
-
-
-class Answer:
-    """An answer of the upstream: its head, and its body piece by piece.
-
-    `status`, and `headers` exactly as they came: order, duplicates and case. One reader at a time.
-    Whoever gets an answer reads it to its end or calls `aclose`.
-    """
-
-    __slots__ = (
-        "_chunks",
-        "_complete",
-        "_connection",
-        "_endless",
-        "_error",
-        "_waiter",
-        "headers",
-        "status",
-    )
-
-    def __init__(self, connection: Connection) -> None:
-        self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
-        self._connection: Connection | None = connection
-        self._chunks: list[bytes] = []
-        self._complete = False
-        self._endless = False
-        self._error: UpstreamError | None = None
-        self._waiter: asyncio.Future[None] | None = None
-
-    def header(self, name: bytes, default: bytes = b"") -> bytes:
-        """The first value of a header, whatever its case."""
-        name = name.lower()
-        return next((v for n, v in self.headers if n.lower() == name), default)
-
-    async def chunk(self) -> tuple[bytes, bool]:
-        """The next piece of the body, and whether more may follow; (b"", False) at the end.
-
-        Raises:
-            UpstreamError: it broke off, or nothing came for too long.
-        """
-        while not self._chunks:
-            if self._error is not None:
-                raise self._error
-            if self._complete:
-                return b"", False
-            await self._wait()
-        chunks = self._chunks
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        chunks.clear()
-        return data, not self._complete
-
-    async def aiter(self) -> AsyncIterator[bytes]:
-        """The body, piece by piece."""
-        more = True
-        while more:
-            data, more = await self.chunk()
-            if data:
-                yield data
-
-    async def read(self, limit: int) -> bytes:
-        """The whole body.
-
-        Raises:
-            BadUpstreamAnswer: it is longer than `limit` bytes; the connection is closed.
-        """
-        pieces: list[bytes] = []
-        size = 0
-        more = True
-        while more:
-            data, more = await self.chunk()
-            size += len(data)
-            if size > limit:
-                await self.aclose()
-                raise BadUpstreamAnswer(f"the upstream's answer is longer than {limit} bytes")
-            pieces.append(data)
-        return b"".join(pieces)
-
-    async def aclose(self) -> None:
-        """Done with it. Before its end this closes the connection, which frees the upstream."""
-        self.abandon()
-
-    def abandon(self) -> None:
-        """`aclose` for callers that cannot wait."""
-        if not self._complete and self._connection is not None:
-            self._connection.abort()
-
-    def detach(self) -> tuple[asyncio.Transport, bytes]:
-        """After a 101: the transport, paused, for a new protocol; and what came early."""
-        if self._connection is None or self.status != 101:
-            raise RuntimeError("only a connection that was upgraded can be detached")
-        return self._connection.detach()
-
-    async def _wait(self) -> None:
-        connection = self._connection
-        if connection is None:  # cannot be: an answer ends complete or with an error
-            raise UpstreamBroke("the upstream's connection is gone")
-        self._waiter = connection.loop.create_future()
-        connection.expect_more(_NEVER if self._endless else connection.idle_s)
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-            connection.deadline = _NEVER
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -203,7 +94,7 @@ class Connection(asyncio.BufferedProtocol):
         self.headers_s = headers_s
         self.idle_s = idle_s
         #: Loop time after which the upstream is too late; the pool looks at it now and then.
-        self.deadline = _NEVER
+        self.deadline = NEVER_S
         self.idle_since = 0.0
         self.calls = 0
         self.usable = False
@@ -270,7 +161,7 @@ class Connection(asyncio.BufferedProtocol):
         finally:
             answer._waiter = None
             self._wants_head = False
-            self.deadline = _NEVER
+            self.deadline = NEVER_S
         if answer._error is not None and not answer.status:
             raise answer._error
         return answer
@@ -386,7 +277,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._can_write.set_result(None)
             self._can_write = None
         if self._pump is not None:
-            self.deadline = _NEVER
+            self.deadline = NEVER_S
 
     # llhttp
 
@@ -531,20 +422,3 @@ class Connection(asyncio.BufferedProtocol):
 
 def _one_chunk(body: bytes) -> bytes:
     return b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
-
-
-def request_head(
-    method: bytes, target: bytes, headers: Sequence[tuple[bytes, bytes]], more: bytes = b""
-) -> bytes:
-    """Request line and headers as they go over the wire.
-
-    Raises:
-        ValueError: a line break or blank where it would change the request's meaning.
-    """
-    lines = [b"%b %b HTTP/1.1" % (method, target)]
-    lines += map(b": ".join, headers)
-    head = b"\r\n".join(lines) + b"\r\n" + more + b"\r\n"
-    breaks = len(lines) + 1 + more.count(b"\n")
-    if head.count(b"\n") != breaks or head.count(b"\r") != breaks or lines[0].count(b" ") != 2:
-        raise ValueError("a line break or blank in a request's target or headers")
-    return head

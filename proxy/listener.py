@@ -1,20 +1,14 @@
 """The server's side of a connection: uvicorn's httptools protocol with the proxy's own rules.
 
 What is different from uvicorn's: the raw target is kept (also where llhttp would refuse it: raw
-UTF-8, methods it does not know), trailers are dropped, headers are limited in size and time, an
-answer's head passes as it is (case, 304 with a length, HTTP/1.0 without chunks), a client that goes
-away ends its call, and an upgrade to WebSocket becomes a tunnel.
+UTF-8, methods it does not know), trailers are dropped, headers are limited in size and time, a
+client that goes away ends its call, and an upgrade to WebSocket becomes a tunnel.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
-import os
 import re
-import socket
-import struct
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -28,11 +22,9 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
-from proxy.errors import AnswerCutShortError
-from proxy.http1 import Answer
+from proxy.answer import NEVER_S, Answer
+from proxy.exchange import Call
 from proxy.tunnel import Tunnel
-
-_log = logging.getLogger(__name__)
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 #: A client has this long to send the headers of a request it has begun (or a connection opened).
@@ -41,10 +33,6 @@ HEAD_S: Final = 20.0
 _REQUEST_LINE: Final = re.compile(
     rb"(?:\r\n)*([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^\x00-\x20\x7f]+) HTTP/(1\.[01])\r\n"
 )
-#: Copying less than this is cheaper than another entry in a vectored write.
-_JOIN_BYTES: Final = 4096
-
-_NEVER: Final = float("inf")
 
 _REFUSALS: Final = {
     400: b"Bad Request",
@@ -56,126 +44,6 @@ _REFUSALS: Final = {
 
 class _RefusedError(Exception):
     """Raised inside a parser callback, to stop parsing."""
-
-
-class Call(RequestResponseCycle):
-    """One request and its answer, as uvicorn's cycle with a `send` of our own."""
-
-    loop: asyncio.AbstractEventLoop
-    task: asyncio.Task[None] | None = None
-    head = b""
-    is_event_stream = False
-    detached = False
-
-    async def run_asgi(self, app: Any) -> None:
-        """Run the application; whatever it raises ends at most this connection."""
-        try:
-            await app(self.scope, self.receive, self.send)
-        except asyncio.CancelledError:
-            if not self.disconnected:  # the server is stopping
-                self.transport.close()
-        except AnswerCutShortError:
-            self._break_off()
-        except Exception:
-            # Never the query: logins travel in it.
-            _log.exception("%s %s failed", self.scope["method"], _loggable(self.scope["path"]))
-            if self.response_started:
-                self._break_off()
-            else:
-                await self.send_500_response()
-        else:
-            if not (self.response_complete or self.disconnected or self.detached):
-                self._break_off()
-        finally:
-            self.on_response = _nothing
-
-    def _break_off(self) -> None:
-        """End an answer that is not whole so that the client can tell."""
-        self._flush_head()
-        if self.chunked_encoding is None:
-            _reset(self.transport)  # a regular end would look like the body's
-        else:
-            self.transport.close()
-
-    async def send(self, message: Any) -> None:
-        """ASGI's send. Does nothing once the client has gone."""
-        if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()
-        if self.disconnected or self.transport.is_closing():
-            return
-        if not self.response_started:
-            self._send_head(message["status"], message.get("headers", ()))
-        elif not self.response_complete:
-            self._send_body(message.get("body", b""), message.get("more_body", False))
-        else:
-            raise RuntimeError("the answer is already complete")
-
-    def _send_head(self, status: int, headers: Any) -> None:
-        lines = [(STATUS_LINE.get(status) or b"HTTP/1.1 %d \r\n" % status)[:-2]]
-        for header in headers:
-            name = header[0].lower()
-            if name == b"content-length":
-                self.expected_content_length = int(header[1])
-                self.chunked_encoding = False
-            elif name == b"content-type":
-                self.is_event_stream = header[1][:17].lower() == b"text/event-stream"
-            elif name == b"connection":
-                self.keep_alive = self.keep_alive and b"close" not in header[1].lower()
-                continue
-            elif name == b"transfer-encoding":
-                continue
-            lines.append(b": ".join(header))
-        if self.scope["method"] == "HEAD" or status in (204, 304):
-            self.expected_content_length = 0
-            self.chunked_encoding = False
-        elif self.chunked_encoding is None and self.scope["http_version"] == "1.1":
-            self.chunked_encoding = True
-            lines.append(b"transfer-encoding: chunked")
-        # else: HTTP/1.0 has no chunks; the end of the connection ends the body
-        if not self.keep_alive:
-            lines.append(b"connection: close")
-        head = b"\r\n".join(lines) + b"\r\n\r\n"
-        if head.count(b"\n") != len(lines) + 1 or head.count(b"\r") != len(lines) + 1:
-            raise RuntimeError("a line break in a header")
-        # Most bodies are there already: head and body then go in one write, not two.
-        self.head = head
-        self.response_started = True
-        self.waiting_for_100_continue = False
-        self.loop.call_soon(self._flush_head)
-
-    def _flush_head(self) -> None:
-        if self.head and not self.transport.is_closing():
-            self.transport.write(self.head)
-        self.head = b""
-
-    def _send_body(self, body: bytes, more_body: bool) -> None:
-        size = len(body)
-        head, self.head = self.head, b""
-        pieces = [head] if head else []
-        if self.chunked_encoding:
-            if size:
-                pieces += (b"%x\r\n" % size, body, b"\r\n")
-            if not more_body:
-                pieces.append(b"0\r\n\r\n")
-        elif size and self.scope["method"] != "HEAD":
-            if self.chunked_encoding is False:
-                self.expected_content_length -= size
-                if self.expected_content_length < 0:
-                    raise RuntimeError("the body is longer than Content-Length")
-            pieces.append(body)
-        if size <= _JOIN_BYTES:
-            if pieces:
-                self.transport.write(b"".join(pieces))
-        else:
-            self.transport.writelines(pieces)
-        if not more_body:
-            if self.expected_content_length:
-                raise RuntimeError("the body is shorter than Content-Length")
-            self.response_complete = True
-            self.message_event.set()
-            if not self.keep_alive:
-                self.transport.close()
-            self.on_response()
 
 
 class Listener(HttpToolsProtocol):
@@ -201,7 +69,7 @@ class Listener(HttpToolsProtocol):
         self._begun = 0
         self._head_bytes = 0
         self._silent_bytes = 0
-        self._idle_since_s = _NEVER
+        self._idle_since_s = NEVER_S
         self._refusal = 0
         self._deaf = False
         self._tunnel: Tunnel | None = None
@@ -232,7 +100,7 @@ class Listener(HttpToolsProtocol):
         if self._tunnel is not None:
             self._tunnel.hold(data)
             return
-        self._idle_since_s = _NEVER
+        self._idle_since_s = NEVER_S
         self._silent_bytes += len(data)
         if self._odd_line:
             self._feed_odd_request_line(self._odd_line + data)
@@ -423,7 +291,7 @@ class Listener(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         """Close a connection that has been idle for long enough."""
         self.timeout_keep_alive_task = None
-        if self.transport.is_closing() or self._idle_since_s == _NEVER:
+        if self.transport.is_closing() or self._idle_since_s == NEVER_S:
             return  # the next answer's end starts the watch anew
         left_s = self._idle_since_s + self.timeout_keep_alive - self.loop.time()
         if left_s > 0:
@@ -511,20 +379,3 @@ class Listener(HttpToolsProtocol):
             self.transport.close()
         else:
             running.keep_alive = False
-
-
-def _reset(transport: asyncio.Transport) -> None:
-    """Close with a reset instead of an end."""
-    pseudo = transport.get_extra_info("socket")
-    if pseudo is not None:
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(pseudo.fileno())) as own:
-            own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()
-
-
-def _loggable(path: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in path[:200])
-
-
-def _nothing() -> None:
-    """Takes the place of a callback that holds the connection alive."""

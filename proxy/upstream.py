@@ -16,8 +16,9 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
+from proxy.answer import Answer
 from proxy.errors import UpstreamBroke, UpstreamRefused, UpstreamTimeout
-from proxy.http1 import READ_SIZE_BYTES, Answer, Connection, request_head
+from proxy.http1 import READ_SIZE_BYTES, Connection
 
 UpstreamResponse = Answer
 
@@ -323,3 +324,20 @@ def is_repeatable(method: bytes, target: bytes) -> bool:
         return method in _SAFE_METHODS
     name = path.rpartition(b"/rest/")[2].removesuffix(b".view")
     return (method in _SAFE_METHODS or method == b"POST") and _READS.match(name) is not None
+
+
+def request_head(
+    method: bytes, target: bytes, headers: Sequence[tuple[bytes, bytes]], more: bytes = b""
+) -> bytes:
+    """Request line and headers as they go over the wire.
+
+    Raises:
+        ValueError: a line break or blank where it would change the request's meaning.
+    """
+    lines = [b"%b %b HTTP/1.1" % (method, target)]
+    lines += map(b": ".join, headers)
+    head = b"\r\n".join(lines) + b"\r\n" + more + b"\r\n"
+    breaks = len(lines) + 1 + more.count(b"\n")
+    if head.count(b"\n") != breaks or head.count(b"\r") != breaks or lines[0].count(b" ") != 2:
+        raise ValueError("a line break or blank in a request's target or headers")
+    return head

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from proxy.errors import BadUpstreamAnswer, UpstreamBroke, UpstreamRefused, UpstreamTimeout
-from proxy.http1 import request_head
-from proxy.upstream import HttpUpstream, Origin, Timeouts, is_repeatable
+from proxy.upstream import HttpUpstream, Origin, Timeouts, is_repeatable, request_head
 from tests.unit.proxy.wire import Exchange, RawUpstream
 
 pytestmark = pytest.mark.anyio
