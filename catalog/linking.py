@@ -5,8 +5,9 @@ Two passes, each exact:
 1. **Path.** A library root of the server and a music folder of ours may be the same folder under
    two names (`/music` in a container, `/mnt/nas/music` here), or one may lie inside the other.
    Files with the same name and size vote for how the two are laid on each other; a song whose
-   path then names a track is that track. Paths that the server may have invented (Navidrome's
-   `Child.path`) count only where the size agrees as well.
+   path then names a track of its size is that track. A file that was retagged since has another
+   size: it is the track at its path by the layout with most votes, if it lasts as long and the
+   server tells true paths (Navidrome's `Child.path` is invented from tags).
 2. **Facts.** Exact size in bytes, duration within the rounding of whole seconds, and the same
    title, artist and album.
 
@@ -58,7 +59,7 @@ class _Layout:
 @dataclass(slots=True)
 class _Index:
     by_path: dict[tuple[int, tuple[str, ...]], Track] = field(default_factory=dict)
-    by_size: dict[int, list[Track]] = field(default_factory=lambda: defaultdict(list))
+    by_facts: dict[tuple[int, str], list[Track]] = field(default_factory=lambda: defaultdict(list))
     by_name: dict[tuple[str, int], list[Track]] = field(default_factory=lambda: defaultdict(list))
     roots: set[int] = field(default_factory=set)
     parts: dict[int, tuple[str, ...]] = field(default_factory=dict)
@@ -98,7 +99,8 @@ def _index(tracks: Iterable[Track]) -> _Index:
         parts = _parts(track.file.path)
         index.parts[track.track_id] = parts
         index.by_path[track.root_id, parts] = track
-        index.by_size[track.file.size_bytes].append(track)
+        for title in _titles(track):
+            index.by_facts[track.file.size_bytes, title].append(track)
         if parts:
             index.by_name[parts[-1], track.file.size_bytes].append(track)
         index.roots.add(track.root_id)
@@ -108,6 +110,7 @@ def _index(tracks: Iterable[Track]) -> _Index:
 def _layouts(songs: Sequence[Song], index: _Index) -> dict[str, tuple[_Layout, ...]]:
     """The layouts of each server root, those with most votes first."""
     votes: dict[str, Counter[_Layout]] = defaultdict(Counter)
+    on_path_only: dict[str, Counter[_Layout]] = defaultdict(Counter)
     for song in songs:
         parts = _parts(song.path)
         if not parts:
@@ -116,21 +119,22 @@ def _layouts(songs: Sequence[Song], index: _Index) -> dict[str, tuple[_Layout, .
             layout = _layout(parts, index.parts[track.track_id], track.root_id)
             if layout is not None:
                 votes[song.root][layout] += 1
-        if song.path_is_true:  # one that was retagged since has another size
+        if song.path_is_true:
             for root_id in index.roots:
                 if (root_id, parts) in index.by_path:
-                    votes[song.root][_Layout(root_id, (), ())] += 1
-    return {
-        root: tuple(
-            layout
-            for layout, _ in sorted(
-                counter.items(),
-                key=lambda item: (-item[1], item[0].root_id, item[0].song_prefix,
-                                  item[0].track_prefix),
-            )
-        )
-        for root, counter in votes.items()
-    }  # fmt: skip
+                    on_path_only[song.root][_Layout(root_id, (), ())] += 1
+    # Where no file of a root has its size any more (all were retagged), equal paths must do.
+    for root, counter in on_path_only.items():
+        votes.setdefault(root, counter)
+    return {root: tuple(_by_votes(counter)) for root, counter in votes.items()}
+
+
+def _by_votes(counter: Counter[_Layout]) -> list[_Layout]:
+    def order(item: tuple[_Layout, int]) -> tuple[object, ...]:
+        layout, count = item
+        return -count, layout.root_id, layout.song_prefix, layout.track_prefix
+
+    return [layout for layout, _ in sorted(counter.items(), key=order)]
 
 
 def _layout(song: tuple[str, ...], track: tuple[str, ...], root_id: int) -> _Layout | None:
@@ -148,37 +152,43 @@ def _layout(song: tuple[str, ...], track: tuple[str, ...], root_id: int) -> _Lay
 def _by_path(song: Song, layouts: Sequence[_Layout], index: _Index) -> list[Track]:
     parts = _parts(song.path)
     found: list[Track] = []
-    for layout in layouts:
+    for rank, layout in enumerate(layouts):
         head, rest = parts[: len(layout.song_prefix)], parts[len(layout.song_prefix) :]
         if head != layout.song_prefix or not rest:
             continue
         track = index.by_path.get((layout.root_id, layout.track_prefix + rest))
-        if track is not None and track not in found:
+        if track is None or track in found:
+            continue
+        retagged = rank == 0 and song.path_is_true and _lasts_as_long(track, song)
+        if track.file.size_bytes == song.size_bytes or retagged:
             found.append(track)
     same_size = [track for track in found if track.file.size_bytes == song.size_bytes]
-    # A file that was retagged since has another size, and is still the file at that path.
-    return same_size or (found if song.path_is_true else [])
+    return same_size or found
+
+
+def _lasts_as_long(track: Track, song: Song) -> bool:
+    return abs(track.duration_s - song.duration_s) <= DURATION_TOLERANCE_S
 
 
 def _by_facts(song: Song, index: _Index) -> list[Track]:
-    if not song.size_bytes:
+    if not song.size_bytes or not song.title:
         return []
     return [
         track
-        for track in index.by_size.get(song.size_bytes, ())
-        if abs(track.duration_s - song.duration_s) <= DURATION_TOLERANCE_S
-        and _same_text(track, song)
+        for track in index.by_facts.get((song.size_bytes, _fold(song.title)), ())
+        if _lasts_as_long(track, song) and _same_artist_and_album(track, song)
     ]
 
 
-def _same_text(track: Track, song: Song) -> bool:
-    stem = PurePosixPath(track.file.path).stem
-    titles = {_fold(track.tags.title), _fold(stem)} - {""}
+def _titles(track: Track) -> set[str]:
+    """A file without a title tag goes by its name, at the server as here."""
+    return {_fold(track.tags.title), _fold(PurePosixPath(track.file.path).stem)} - {""}
+
+
+def _same_artist_and_album(track: Track, song: Song) -> bool:
     artists = {_fold(track.tags.artist), _fold(track.tags.album_artist)} - {""}
-    return (
-        _fold(song.title) in titles
-        and (not artists or not song.artist or _fold(song.artist) in artists)
-        and (not track.tags.album or not song.album or _fold(song.album) == _fold(track.tags.album))
+    return (not artists or not song.artist or _fold(song.artist) in artists) and (
+        not track.tags.album or not song.album or _fold(song.album) == _fold(track.tags.album)
     )
 
 

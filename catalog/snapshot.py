@@ -5,7 +5,7 @@ Layout below `<data>/snapshots/` (the format is described in docs/snapshot.md)::
     current                 the name of the directory that counts, replaced with os.replace
     <version>/manifest.json format, model, counts, and the sha256 and size of every file
     <version>/vectors.npy   (n, dim) float32, centred, rows L2-normalised
-    <version>/*.npy         per-track columns in the same row order
+    <version>/*.npy         per-track columns in the same row order, some of them optional
     <version>/tags-<group>.npy  (n, n_labels) float16 z-scores
     <version>/text-<kind>.npy, text-<kind>-ends.npy   UTF-8 text, concatenated, and where each ends
 """
@@ -42,12 +42,21 @@ COLUMNS: Final[Mapping[str, type[np.generic]]] = {
     "duration_s": np.float32,
     "year": np.int16,
 }
+#: What older snapshots lack: its type and how many dimensions it has. The ranker does without.
+OPTIONAL: Final[Mapping[str, tuple[type[np.generic], int]]] = {
+    "hub": (np.float32, 1),
+    "profile": (np.float32, 2),
+    "coarse": (np.float32, 2),
+    "kind": (np.uint8, 1),
+}
+#: `coarse` has at most so many columns of the vectors, then at most so many of the profile.
+COARSE_COLUMNS: Final = (48, 16)
 TEXT_KINDS: Final = ("path", "title", "artist", "album")
 
 
 @dataclass(frozen=True, slots=True)
 class TagGroup:
-    """Scores of one family of tags: `scores` (n, n_labels) float16, z-scored over the library."""
+    """Scores of one family of tags: `scores` (n, n_labels) float16, normal over the library."""
 
     labels: tuple[str, ...]
     scores: NDArray[np.float16]
@@ -60,6 +69,10 @@ class SnapshotArrays:
     `vectors` (n, dim) float32, centred, rows of length 1 (or 0 where nothing is known).
     `artist`, `album`, `recording` (n,) int32: equal code, same thing; -1 unknown. `recording`
     is the version family. `year` 0 is unknown. `text` has the keys of `TEXT_KINDS`.
+
+    Optional: `hub` (n,) nearness to the nearest others, `profile` (n, p) unit rows of what the
+    tags say, `coarse` (n, c <= 64) the first columns of vectors and profile, `kind` (n,) uint8
+    flags of `catalog.kinds`.
     """
 
     model: Model
@@ -72,6 +85,10 @@ class SnapshotArrays:
     year: NDArray[np.int16]
     text: Mapping[str, Sequence[str]]
     tag_groups: Mapping[str, TagGroup] = field(default_factory=dict)
+    hub: Float32 | None = None
+    profile: Float32 | None = None
+    coarse: Float32 | None = None
+    kind: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +106,10 @@ class Snapshot:
     year: NDArray[np.int16]
     tag_groups: Mapping[str, TagGroup]
     texts: Mapping[str, tuple[NDArray[np.uint8], Int64]]
+    hub: Float32 | None = None
+    profile: Float32 | None = None
+    coarse: Float32 | None = None
+    kind: NDArray[np.uint8] | None = None
 
     @property
     def n(self) -> int:
@@ -144,15 +165,18 @@ def write_snapshot(data: Path, arrays: SnapshotArrays, *, keep: int = 2) -> str:
         version = hashlib.sha256(text.encode()).hexdigest()[:16]
         _write_durably(building / MANIFEST, text)
         target = folder / version
-        if target.exists():  # the same content was published before: it only becomes current again
+        if _is_intact(target, text):  # published before: it only becomes current again
             shutil.rmtree(building)
             os.utime(target)
         else:
+            if target.exists():  # damaged: this is what mends it
+                target.rename(folder / f".building-damaged-{version}")
             building.rename(target)
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
     _point_to(folder, version)
+    _remove_leftovers(folder)
     _remove_old(folder, version, keep)
     return version
 
@@ -196,22 +220,27 @@ def open_snapshot(data: Path, *, verify: bool = False) -> Snapshot | None:
         raise SnapshotError(
             f"the snapshot {folder} lacks {Path(error.filename).name}: {again}"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # NumPy alone raises a dozen kinds over a damaged header
         raise SnapshotError(f"the snapshot {folder} is damaged ({error}): {again}") from error
 
 
 def _map(folder: Path, version: str, manifest: Mapping[str, Any]) -> Snapshot:
     def load(name: str) -> Any:
+        if f"{name}.npy" not in manifest["files"]:
+            raise ValueError(f"its manifest does not list {name}.npy")
         array = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
         if len(array) == 0:  # an empty file cannot be mapped by every system
             return np.asarray(array)
         return array
 
     columns = {name: load(name) for name in COLUMNS}
+    optional = {name: load(name) for name in OPTIONAL if f"{name}.npy" in manifest["files"]}
     vectors = load("vectors")
     n = manifest["tracks"]
-    if vectors.shape != (n, manifest["model"]["dim"]) or any(
-        column.shape != (n,) for column in columns.values()
+    if (
+        vectors.shape != (n, manifest["model"]["dim"])
+        or any(column.shape != (n,) for column in columns.values())
+        or any(len(array) != n or array.ndim != OPTIONAL[o][1] for o, array in optional.items())
     ):
         raise ValueError("its arrays are not of one length")
     return Snapshot(
@@ -224,6 +253,7 @@ def _map(folder: Path, version: str, manifest: Mapping[str, Any]) -> Snapshot:
         },
         texts={kind: (load(f"text-{kind}"), load(f"text-{kind}-ends")) for kind in TEXT_KINDS},
         **columns,
+        **optional,
     )
 
 
@@ -231,6 +261,9 @@ def _files(arrays: SnapshotArrays) -> Iterator[tuple[str, NDArray[Any]]]:
     yield "vectors.npy", np.ascontiguousarray(arrays.vectors, np.float32)
     for name, dtype in COLUMNS.items():
         yield f"{name}.npy", np.ascontiguousarray(getattr(arrays, name), dtype)
+    for name, (dtype, _) in OPTIONAL.items():
+        if getattr(arrays, name) is not None:
+            yield f"{name}.npy", np.ascontiguousarray(getattr(arrays, name), dtype)
     for name, group in sorted(arrays.tag_groups.items()):
         yield f"tags-{name}.npy", np.ascontiguousarray(group.scores, np.float16)
     for kind in TEXT_KINDS:
@@ -253,6 +286,14 @@ def _check(arrays: SnapshotArrays) -> None:
     for name in COLUMNS:
         if getattr(arrays, name).shape != (n,):
             raise ValueError(f"{name} must be ({n},), got {getattr(arrays, name).shape}")
+    for name, (_, dimensions) in OPTIONAL.items():
+        array = getattr(arrays, name)
+        if array is None:
+            continue
+        if array.ndim != dimensions or len(array) != n:
+            raise ValueError(f"{name} must be ({n},{' …' * (dimensions - 1)}), got {array.shape}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} has values that are no numbers")
     for kind in TEXT_KINDS:
         if len(arrays.text[kind]) != n:
             raise ValueError(f"text {kind!r} must have {n} entries")
@@ -270,6 +311,18 @@ def _check(arrays: SnapshotArrays) -> None:
 def _describe(path: Path) -> dict[str, Any]:
     _sync(path)
     return {"sha256": _sha256(path), "bytes": path.stat().st_size}
+
+
+def _is_intact(folder: Path, manifest: str) -> bool:
+    """Whether this very snapshot is there, whole."""
+    try:
+        if (folder / MANIFEST).read_text(encoding="utf-8") != manifest:
+            return False
+        for name, facts in json.loads(manifest)["files"].items():
+            _check_file(folder / name, facts, verify=True)
+    except (OSError, ValueError, SnapshotError):
+        return False
+    return True
 
 
 def _check_file(path: Path, facts: Mapping[str, Any], verify: bool) -> None:

@@ -54,6 +54,45 @@ def test_a_retagged_file_is_still_the_file_at_its_path() -> None:
     assert links(link(songs, tracks)) == {"s1": 1, "s2": 2, "s3": 3, "s4": 4}
 
 
+def two_libraries() -> tuple[list[Track], list[Song]]:
+    """Two libraries that are clearly told apart, and a sampler of the same name in both."""
+    tracks = [track(i, f"A/{i}.mp3", 1000 + i, root=1) for i in range(1, 6)]
+    tracks += [track(10 + i, f"B/{i}.mp3", 2000 + i, root=2) for i in range(1, 6)]
+    songs = [song(f"a{i}", f"A/{i}.mp3", 1000 + i, root="/lib1") for i in range(1, 6)]
+    songs += [song(f"b{i}", f"B/{i}.mp3", 2000 + i, root="/lib2") for i in range(1, 6)]
+    return tracks, songs
+
+
+def test_a_file_not_embedded_yet_is_not_linked_to_its_namesake_elsewhere() -> None:
+    tracks, songs = two_libraries()
+    namesake = replace(track(50, "Sampler/01.mp3", 600, root=2), duration_s=300.0)
+    sampler = song("S1", "Sampler/01.mp3", 500, root="/lib1", duration_s=200.0)
+    report = link([*songs, sampler], [*tracks, namesake])
+    assert "S1" not in links(report)
+    assert report.linked == 10
+
+
+def test_a_retagged_file_is_found_in_its_own_library() -> None:
+    tracks, songs = two_libraries()
+    tracks += [track(50, "Sampler/01.mp3", 500, root=1), track(51, "Sampler/01.mp3", 600, root=2)]
+    songs += [song("S1", "Sampler/01.mp3", 510, root="/lib1")]
+    songs += [song("S2", "Sampler/01.mp3", 600, root="/lib2")]
+    found = links(link(songs, tracks))
+    assert (found["S1"], found["S2"]) == (50, 51)
+
+
+def test_a_replaced_file_of_another_length_is_not_the_old_recording() -> None:
+    tracks, songs = two_libraries()
+    other = song("S1", "A/9.mp3", 77, root="/lib1", duration_s=250.0)
+    assert "S1" not in links(link([*songs, other], [*tracks, track(9, "A/9.mp3", 78)]))
+
+
+def test_a_library_retagged_as_a_whole_is_linked_by_its_paths() -> None:
+    tracks, _ = two_libraries()
+    songs = [song(f"a{i}", f"A/{i}.mp3", 9000 + i, root="/lib1") for i in range(1, 6)]
+    assert links(link(songs, tracks)) == {f"a{i}": i for i in range(1, 6)}
+
+
 def test_an_invented_path_counts_only_with_the_size() -> None:
     tracks = [track(1, "A/B/1.mp3", 5, title="One")]
     invented = song("s", "A/B/1.mp3", 9, path_is_true=False)
@@ -109,6 +148,14 @@ def test_ten_thousand_songs_link_in_seconds() -> None:
     started = time.perf_counter()
     report = link(songs, tracks)
     assert report.linked == 10_000
+    assert time.perf_counter() - started < 10
+
+
+def test_equal_sizes_do_not_make_it_quadratic() -> None:
+    tracks = [track(i, f"x/{i}.mp3", 5, title=f"Song {i}") for i in range(4_000)]
+    songs = [song(str(i), "", 5, title=f"song {i}") for i in range(4_000)]
+    started = time.perf_counter()
+    assert link(songs, tracks).by_facts == 4_000
     assert time.perf_counter() - started < 10
 
 

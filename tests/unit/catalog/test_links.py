@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from catalog.links import Links
+from catalog.links import Links, _like
 from catalog.snapshot import open_snapshot, write_snapshot
 from catalog.tracks import Song
 from tests.unit.catalog.test_snapshot import arrays
@@ -64,6 +68,13 @@ def test_seeds_may_be_songs_albums_or_artists(links: Links) -> None:
         ({"genre": "R&B__"}, "c"),
         ({"genre": "R&B"}, ""),
         ({"genre": "nothing"}, ""),
+        ({"genre": "%a%"}, "a"),
+        ({"genre": "_oc%"}, "a b"),
+        ({"genre": "%%%k%"}, "a b"),
+        ({"genre": "ſ%"}, ""),
+        ({"genre": "%" * 500 + "zq"}, ""),
+        ({"genre": "%" * 500 + "k"}, "a b"),
+        ({"genre": "%o" * 30_000}, ""),
         ({"folder_ids": ("2",)}, "a c"),
         ({"folder_ids": ("1", "2")}, "a b c copy"),
         ({"from_year": 1990}, "b c"),
@@ -97,3 +108,14 @@ def test_no_links_at_all(tmp_path: Path) -> None:
     assert links.song("a") is None
     assert links.songs_at(0).tolist() == []
     assert links.select(genre="x", from_year=3).tolist() == []
+
+
+def test_folders_of_songs(links: Links) -> None:
+    assert [links.folder(s) for s in range(4)] == ["2", "1", "2", "1"]
+
+
+@given(st.text("ab%_", max_size=12), st.text("ab", max_size=12))
+def test_like_means_what_sqlite_means_by_it(pattern: str, text: str) -> None:
+    with contextlib.closing(sqlite3.connect(":memory:")) as db:
+        (expected,) = db.execute("SELECT ? LIKE ?", (text, pattern)).fetchone()
+    assert _like(pattern)(text) is bool(expected)

@@ -108,6 +108,45 @@ def test_damage_is_found_and_named(tmp_path: Path) -> None:
         open_snapshot(tmp_path)
 
 
+def test_publishing_again_mends_a_damaged_snapshot(tmp_path: Path) -> None:
+    version = write_snapshot(tmp_path, arrays())
+    vectors = tmp_path / "snapshots" / version / "vectors.npy"
+    for damage in (vectors.read_bytes()[:-1], b"", vectors.read_bytes()[:-1] + b"x"):
+        vectors.write_bytes(damage)
+        assert write_snapshot(tmp_path, arrays()) == version
+        np.testing.assert_array_equal(opened(tmp_path).vectors, arrays().vectors)
+    vectors.unlink()
+    write_snapshot(tmp_path, arrays())
+    assert opened(tmp_path).n == 3
+    names = {path.name for path in (tmp_path / "snapshots").iterdir()}
+    assert names == {"current", version}
+
+
+@pytest.mark.parametrize("files", [[], {}, {"vectors.npy": 3}, None])
+def test_a_nonsense_manifest_is_damage_and_no_crash(tmp_path: Path, files: object) -> None:
+    version = write_snapshot(tmp_path, arrays())
+    manifest = tmp_path / "snapshots" / version / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "files": files}))
+    with pytest.raises(SnapshotError, match="segue embed"):
+        open_snapshot(tmp_path)
+
+
+def test_damaged_headers_are_damage_and_no_crash(tmp_path: Path) -> None:
+    version = write_snapshot(tmp_path, arrays())
+    path = tmp_path / "snapshots" / version / "artist.npy"
+    whole = path.read_bytes()
+    random = np.random.default_rng(5)
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for at in random.integers(0, 128, 3):
+            damaged[at] = int(random.integers(0, 256))
+        path.write_bytes(bytes(damaged))
+        try:
+            open_snapshot(tmp_path)
+        except SnapshotError:
+            continue
+
+
 def test_a_newer_format_and_a_lost_directory_are_refused_politely(tmp_path: Path) -> None:
     version = write_snapshot(tmp_path, arrays())
     manifest = tmp_path / "snapshots" / version / "manifest.json"
@@ -142,3 +181,18 @@ def test_arrays_that_do_not_fit_are_refused_and_the_old_snapshot_stays(
     with pytest.raises(ValueError, match=words):
         write_snapshot(tmp_path, replace(arrays(), **change))  # type: ignore[arg-type]
     assert opened(tmp_path).version == version
+
+
+def test_optional_arrays_come_back_and_may_be_missing(tmp_path: Path) -> None:
+    write_snapshot(tmp_path, arrays())
+    assert opened(tmp_path).hub is None
+    profile = np.ones((3, 2), np.float32)
+    write_snapshot(tmp_path, replace(arrays(), hub=np.float32([1, 2, 3]), profile=profile))
+    snapshot = opened(tmp_path)
+    assert snapshot.hub is not None
+    assert snapshot.hub.tolist() == [1, 2, 3]
+    assert snapshot.profile is not None
+    assert snapshot.coarse is None
+    for bad in ({"hub": np.ones(2, np.float32)}, {"profile": np.full((3, 2), np.nan, np.float32)}):
+        with pytest.raises(ValueError, match=next(iter(bad))):
+            write_snapshot(tmp_path, replace(arrays(), **bad))
