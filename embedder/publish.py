@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from catalog.library import Library
 from catalog.snapshot import SnapshotArrays, TagGroup, write_snapshot
 from catalog.tracks import Float32, Int64, Model, Track
+from embedder.derivation import centre, coarse, hubness, normal_scores, profiles, whiten
 from embedder.models.registry import ENTRIES
 
 #: A label that no track of the library passes with this score only makes odd winners.
@@ -47,7 +48,13 @@ def derive(library: Library, models: Sequence[Model]) -> SnapshotArrays:
     heard = set(track_ids.tolist())
     tracks = [track for track in library.tracks() if track.track_id in heard]
     # A timbre's numbers are of different kinds; a network's features share one scale.
-    vectors = normalise(standardise(raw) if _unscaled(main) else raw)
+    vectors = whiten(centre(standardise(raw) if _unscaled(main) else raw))
+    tag_groups = {
+        _tag_group(model): tag_group(model.labels, _aligned(library, model, track_ids))
+        for model in models
+        if model.labels
+    }
+    profile = profiles(list(tag_groups.values()), len(vectors))
     return SnapshotArrays(
         model=main,
         vectors=vectors,
@@ -63,26 +70,11 @@ def derive(library: Library, models: Sequence[Model]) -> SnapshotArrays:
             "artist": [track.tags.artist for track in tracks],
             "album": [track.tags.album for track in tracks],
         },
-        tag_groups={
-            _tag_group(model): tag_group(model.labels, _aligned(library, model, track_ids))
-            for model in models
-            if model.labels
-        },
+        tag_groups=tag_groups,
+        hub=hubness(vectors),
+        profile=profile,
+        coarse=coarse(vectors, profile),
     )
-
-
-def normalise(raw: Float32) -> Float32:
-    """Centre raw vectors (n, d) on the library and scale each row to length 1 (0 stays 0).
-
-    The mean is shrunk by (n - 1) / n: one track is no library, and two must not become opposites.
-    """
-    n = len(raw)
-    if n == 0:
-        return raw.astype(np.float32)
-    centred = raw - raw.mean(0, dtype=np.float64) * ((n - 1) / n)
-    lengths = np.linalg.norm(centred, axis=1, keepdims=True)
-    unit: Float32 = np.divide(centred, lengths, out=np.zeros_like(centred), where=lengths > 1e-9)
-    return unit.astype(np.float32)
 
 
 def standardise(values: Float32) -> Float32:
@@ -97,14 +89,14 @@ def standardise(values: Float32) -> Float32:
 
 
 def tag_group(labels: Sequence[str], scores: Float32) -> TagGroup:
-    """Scores (n, t) in 0…1 → z-scores of the labels that some track has.
+    """Scores (n, t) in 0…1 → normal scores of the labels that some track has.
 
-    Rows of NaN are tracks that were not judged: they say nothing, and their z-scores are 0.
+    Rows of NaN are tracks that were not judged: they say nothing, and their scores are 0.
     """
     known = np.isfinite(scores).all(1)
     heard = np.flatnonzero((scores[known] > LEAST_HEARD).any(0))
     z = np.zeros((len(scores), len(heard)), np.float16)
-    z[known] = standardise(scores[known][:, heard])
+    z[known] = normal_scores(scores[known][:, heard])
     return TagGroup(tuple(labels[i] for i in heard.tolist()), z)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """A row of the snapshot to be like, with a positive weight."""
+    """A row of the snapshot to be like, or with a negative weight to be unlike."""
 
     row: int
     weight: float = 1.0
@@ -25,12 +25,21 @@ class Context:
         excluded: rows that must not come (queued, playing, just served).
         held_back: rows that were offered not long ago; they come when little else is left.
         heard: rows heard in this session, latest first.
+        heard_ages_s: seconds since each of `heard`; may be shorter, or empty where not known.
+        skipped: rows skipped in this session; what is near them is less wanted for a while.
+        skipped_ages_s: seconds since each of `skipped`; missing ones count as just now.
+        open_kinds: flags of `catalog.kinds` that may come although no seed is of that kind, as
+            seasonal music in its season.
     """
 
     eligible: NDArray[np.bool_] | None = None
     excluded: frozenset[int] = frozenset()
     held_back: frozenset[int] = frozenset()
-    heard: tuple[int, ...] = field(default=())
+    heard: tuple[int, ...] = ()
+    heard_ages_s: tuple[float, ...] = ()
+    skipped: tuple[int, ...] = ()
+    skipped_ages_s: tuple[float, ...] = ()
+    open_kinds: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,47 +1,132 @@
 """Seeds and context in, picks in order out.
 
-Two steps: every eligible row gets a score (one matrix product over the snapshot), then a greedy
-choice from the best of them spaces artists, keeps one track per recording and, with `breadth`,
-prefers songs unlike those already chosen (maximal marginal relevance, Carbonell & Goldstein 1998,
-with lambda = breadth). Both steps only add terms, and each is a reason of the pick.
+Three steps: a coarse pass finds the rows worth looking at (ranker.search), each of those gets all
+terms in full (ranker.terms), and a greedy choice spaces them (ranker.spacing). All steps only add
+terms, and each term is a reason of the pick. Exact where the library is small, and all but exact
+where it is large (see docs/quality.md).
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catalog.snapshot import Snapshot
 from catalog.tracks import Float32
-from ranker import terms
-from ranker.picks import Context, Pick, Reason, Seed
+from ranker import gates, reasons, search, spacing, terms
+from ranker.picks import Context, Pick, Seed
+from ranker.query import Query
 from ranker.settings import RankingSettings
 
 #: The greedy step looks at this many of the best for each song asked for, and at least so many.
 POOL_FACTOR: Final = 6
 POOL_LEAST: Final = 100
 
-#: How many of the songs heard last count for artist spacing.
-RECENT: Final = 4
 
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Scored:
-    """The terms of every row, already weighted; their sum is the score."""
+    """Rows, best first: their vectors, terms (weighted, by name) and the sum of those."""
 
-    audio: Float32
-    tags: Float32
-    familiar: Float32
-    held_back: Float32
-    total: Float32 = field(init=False)
+    rows: NDArray[np.intp]
+    vectors: Float32
+    terms: dict[str, Float32]
+    total: Float32
 
-    def __post_init__(self) -> None:
-        self.total = self.audio + self.tags + self.familiar + self.held_back
+    def best(self, size: int) -> _Scored:
+        at = search.best(self.total, np.arange(len(self.rows)), size)
+        parts = {name: values[at] for name, values in self.terms.items()}
+        return _Scored(self.rows[at], self.vectors[at], parts, self.total[at])
+
+
+class _Ranking:
+    """One call: what all its steps share."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        seeds: Sequence[Seed],
+        context: Context,
+        settings: RankingSettings,
+    ) -> None:
+        self.snapshot, self.seeds, self.settings = snapshot, seeds, settings
+        self.query = Query.of(snapshot, seeds, context, settings)
+        self.coarse, self.spread = search.coarse_scores(snapshot, self.query, context, settings)
+
+    def plain(self, context: Context, count: int) -> list[Pick]:
+        """By score alone."""
+        mask = gates.allowed(self.snapshot, self.seeds, context)
+        candidates = np.flatnonzero(mask)
+        size = search.full_size(self.snapshot.n, count)
+        rows = search.best(self.coarse[candidates], candidates, size)
+        scored = self._score(rows, context).best(count)
+        return [self._pick(scored, spacing.Placed(at)) for at in range(len(scored.rows))]
+
+    def spaced(
+        self, mask: NDArray[np.bool_], context: Context, heard: tuple[int, ...], count: int
+    ) -> list[Pick]:
+        """Up to `count` of the rows in `mask`, after `heard` (latest first)."""
+        candidates = np.flatnonzero(mask)
+        size, pool = search.full_size(self.snapshot.n, count), max(count * POOL_FACTOR, POOL_LEAST)
+        while True:
+            rows = search.best(self.coarse[candidates], candidates, size)
+            rows = gates.other_recordings(self.snapshot, rows, self.seeds, context)
+            scored = self._score(rows, context).best(pool)
+            placed = spacing.order(
+                self.snapshot,
+                scored.rows,
+                scored.total,
+                scored.vectors,
+                self.query,
+                heard,
+                self.settings,
+                self.spread,
+                count,
+            )
+            if len(placed) == count or min(size, pool) >= len(candidates):
+                return [self._pick(scored, one) for one in placed]
+            size, pool = size * 8, pool * 8  # many versions of few recordings
+
+    def _score(self, rows: NDArray[np.intp], context: Context) -> _Scored:
+        snapshot, settings, query, spread = self.snapshot, self.settings, self.query, self.spread
+        vectors = np.asarray(snapshot.vectors[rows], np.float32)
+        audio = terms.audio(vectors, query) - settings.hub * terms.hub(snapshot, rows)
+        weighted: dict[str, NDArray[Any]] = {"audio": settings.audio * audio}
+        if settings.tags and snapshot.tag_groups:
+            weighted["tags"] = settings.tags * terms.tags(snapshot, rows, query, self.seeds)
+        if query.flow is not None:
+            weighted["flow"] = settings.flow * terms.flow(vectors, query)
+        if len(query.unwanted):
+            weighted["unlike"] = -settings.unlike * terms.unlike(vectors, query)
+        if len(query.skipped):
+            weighted["skipped"] = -settings.skipped * spread * terms.skipped(vectors, query)
+        if context.heard and settings.familiar and settings.explore != 0.5:
+            weight = settings.familiar * spread * (1 - 2 * settings.explore)
+            weighted["familiar"] = weight * terms.familiar(snapshot, rows, context)
+        if context.heard_ages_s and settings.heard_lately:
+            weight = settings.heard_lately * spread
+            weighted["heard_lately"] = -weight * terms.heard_lately(rows, context)
+        if context.held_back and settings.held_back:
+            weight = settings.held_back * spread
+            weighted["held_back"] = -weight * terms.held_back(rows, context)
+        found = {name: np.asarray(values, np.float32) for name, values in weighted.items()}
+        total = np.asarray(np.sum(list(found.values()), axis=0), np.float32)
+        return _Scored(rows, vectors, found, total)
+
+    def _pick(self, scored: _Scored, placed: spacing.Placed) -> Pick:
+        row = int(scored.rows[placed.at])
+        values = {name: float(part[placed.at]) for name, part in scored.terms.items()}
+        values |= {
+            "artist_repetition": -placed.artist,
+            "album_repetition": -placed.album,
+            "diversity": -placed.diversity,
+        }
+        told = reasons.tell(self.snapshot, self.seeds, row, values, self.settings)
+        return Pick(row, sum(reason.value for reason in told), told)
 
 
 def rank(
@@ -55,143 +140,26 @@ def rank(
 ) -> list[Pick]:
     """The best `count` rows after these seeds; fewer where the library has no more.
 
-    A seed and its other versions never come. With `plain`, by score alone: no artist spacing, no
-    diversity, no version rule. Equal input gives equal output; ties go to the lower row.
+    A seed and its other versions never come; gated kinds only where nothing else is left. With
+    `plain`, by score alone: no spacing, no diversity, no gates, no version rule. Equal input gives
+    equal output; ties go to the lower row. Seeds of unknown rows, or whose weights are no numbers,
+    are left out; without a seed to be like nothing comes.
     """
-    if not seeds or count <= 0 or not snapshot.n:
+    seeds = [s for s in seeds if 0 <= s.row < snapshot.n and math.isfinite(s.weight)]
+    if count <= 0 or not any(seed.weight > 0 for seed in seeds):
         return []
-    scored = _score(snapshot, seeds, context, settings)
-    allowed = _allowed(snapshot, seeds, context, plain)
-    candidates = np.flatnonzero(allowed)
-    if not len(candidates):
-        return []
-    size = count if plain else max(count * POOL_FACTOR, POOL_LEAST)
-    pool = _best(scored.total, candidates, size)
+    count = min(count, snapshot.n)
+    ranking = _Ranking(snapshot, seeds, context, settings)
     if plain:
-        return [_pick(snapshot, seeds, scored, int(row), ()) for row in pool[:count]]
-    picks = _choose(snapshot, seeds, context, settings, scored, pool, count)
-    if len(picks) < count and len(pool) < len(candidates):  # many versions of few recordings
-        pool = _best(scored.total, candidates, len(candidates))
-        picks = _choose(snapshot, seeds, context, settings, scored, pool, count)
+        return ranking.plain(context, count)
+    allowed = gates.allowed(snapshot, seeds, context)
+    kinds = gates.of_open_kind(snapshot, seeds, context)
+    if kinds is None:
+        return ranking.spaced(allowed, context, context.heard, count)
+    picks = ranking.spaced(allowed & kinds, context, context.heard, count)
+    if len(picks) < count:
+        came = [pick.row for pick in picks]
+        beyond = replace(context, excluded=context.excluded.union(came))
+        heard = (*reversed(came), *context.heard)
+        picks += ranking.spaced(allowed & ~kinds, beyond, heard, count - len(picks))
     return picks
-
-
-def _score(
-    snapshot: Snapshot, seeds: Sequence[Seed], context: Context, settings: RankingSettings
-) -> _Scored:
-    nothing = np.zeros(snapshot.n, np.float32)
-    familiar = nothing
-    if context.heard and settings.familiar and settings.explore != 0.5:
-        artists = np.unique(snapshot.artist[list(context.heard)])
-        known = np.isin(snapshot.artist, artists[artists >= 0])
-        familiar = known * np.float32(settings.familiar * (1 - 2 * settings.explore))
-    held_back = nothing
-    if context.held_back:
-        held_back = nothing.copy()
-        held_back[list(context.held_back)] = -settings.held_back
-    return _Scored(
-        audio=np.float32(settings.audio) * terms.audio(snapshot, seeds),
-        tags=np.float32(settings.tags) * terms.tags(snapshot, seeds) if settings.tags else nothing,
-        familiar=familiar.astype(np.float32),
-        held_back=held_back,
-    )
-
-
-def _allowed(
-    snapshot: Snapshot, seeds: Sequence[Seed], context: Context, plain: bool
-) -> NDArray[np.bool_]:
-    allowed = np.ones(snapshot.n, np.bool_)
-    if context.eligible is not None:
-        allowed &= context.eligible
-    rows = [seed.row for seed in seeds]
-    gone = [*rows, *context.excluded]
-    allowed[gone] = False
-    if not plain:
-        recordings = np.unique(snapshot.recording[gone])
-        allowed &= ~np.isin(snapshot.recording, recordings[recordings >= 0])
-    return allowed
-
-
-def _best(total: Float32, candidates: NDArray[np.intp], size: int) -> list[int]:
-    scores = total[candidates]
-    if size < len(candidates):
-        part = np.argpartition(-scores, size - 1)[:size]
-        # argpartition breaks ties at the edge as it likes: take all that reach the edge's score.
-        part = np.flatnonzero(scores >= scores[part].min())
-        candidates, scores = candidates[part], scores[part]
-    order = np.lexsort((candidates, -scores))[:size]
-    return [int(row) for row in candidates[order]]
-
-
-def _choose(
-    snapshot: Snapshot,
-    seeds: Sequence[Seed],
-    context: Context,
-    settings: RankingSettings,
-    scored: _Scored,
-    pool: Sequence[int],
-    count: int,
-) -> list[Pick]:
-    rows = np.array(pool)
-    scores = scored.total[rows].astype(np.float64)
-    vectors = snapshot.vectors[rows]  # (p, d)
-    artists = snapshot.artist[rows]
-    recordings = snapshot.recording[rows]
-    trade = settings.breadth
-    nearest = np.full(len(rows), -1.0)  # cosine to the nearest song already chosen
-    open_ = np.ones(len(rows), np.bool_)
-    recent = [row for row in context.heard[:RECENT] if row < snapshot.n]
-    before: Counter[int] = Counter(int(snapshot.artist[row]) for row in recent)
-    repetitions = np.array([before[int(a)] if a >= 0 else 0 for a in artists], np.float64)
-    picks: list[Pick] = []
-    while len(picks) < count and open_.any():
-        penalty = settings.artist_repetition * repetitions
-        likeness = trade * np.maximum(nearest, 0)
-        value = np.where(open_, scores - penalty - likeness, -np.inf)
-        at = int(np.argmax(value))
-        spaced: list[Reason] = []
-        if penalty[at]:
-            times = int(repetitions[at])
-            text = f"artist came {'once' if times == 1 else f'{times} times'} just before"
-            spaced.append(Reason("artist_repetition", -float(penalty[at]), text))
-        if likeness[at]:
-            spaced.append(Reason("diversity", -float(likeness[at]), "like another one chosen"))
-        picks.append(_pick(snapshot, seeds, scored, int(rows[at]), spaced))
-        open_[at] = False
-        if recordings[at] >= 0:
-            open_ &= recordings != recordings[at]
-        if artists[at] >= 0:
-            repetitions += artists == artists[at]
-        if trade:
-            nearest = np.maximum(nearest, vectors @ vectors[at])  # (p, d) @ (d,) -> (p,)
-    return picks
-
-
-def _pick(
-    snapshot: Snapshot,
-    seeds: Sequence[Seed],
-    scored: _Scored,
-    row: int,
-    spaced: Sequence[Reason],
-) -> Pick:
-    reasons = [Reason("audio", float(scored.audio[row]), _how_alike(float(scored.audio[row])))]
-    if scored.tags[row]:
-        shared = terms.shared_tags(snapshot, seeds, row)
-        text = f"both {', '.join(shared)}" if shared else "tags and moods compared"
-        reasons.append(Reason("tags", float(scored.tags[row]), text))
-    if scored.familiar[row]:
-        reasons.append(
-            Reason("familiar", float(scored.familiar[row]), "artist heard in this session")
-        )
-    if scored.held_back[row]:
-        reasons.append(Reason("held_back", float(scored.held_back[row]), "offered not long ago"))
-    reasons += spaced
-    return Pick(row, sum(reason.value for reason in reasons), tuple(reasons))
-
-
-def _how_alike(value: float) -> str:
-    for least, text in ((0.6, "sounds very much alike"), (0.3, "sounds alike"),
-                        (0.1, "sounds somewhat alike")):  # fmt: skip
-        if value >= least:
-            return text
-    return "little else sounds alike"

@@ -6,7 +6,11 @@ from dataclasses import dataclass, field, fields
 
 @dataclass(frozen=True, slots=True)
 class RankingSettings:
-    """Knobs are 0…1; a weight of 0 switches its term off."""
+    """Knobs are 0…1; a weight of 0 switches its term off.
+
+    Weights of what is taken off (or given for familiarity) count in deviations of the scores over
+    the library, so that they mean the same whatever the model and however alike the music is.
+    """
 
     breadth: float = field(
         default=0.2,
@@ -19,18 +23,38 @@ class RankingSettings:
     audio: float = field(
         default=1.0, metadata={"doc": "Weight of sounding alike (cosine of vectors)."}
     )
+    hub: float = field(
+        default=0.25,
+        metadata={"doc": "Taken off what sounds like everything (0.5 is CSLS in full)."},
+    )
     tags: float = field(
-        default=0.3, metadata={"doc": "Weight of alike tags and moods, where the model gives them."}
+        default=0.2, metadata={"doc": "Weight of alike tags and moods, where the model gives them."}
+    )
+    flow: float = field(
+        default=0.2, metadata={"doc": "Weight of sounding like the songs heard last."}
     )
     familiar: float = field(
-        default=0.1, metadata={"doc": "Weight of an artist heard in this session; see explore."}
+        default=1.0, metadata={"doc": "Weight of an artist heard in this session; see explore."}
     )
     artist_repetition: float = field(
-        default=0.12,
-        metadata={"doc": "Taken off for each song of the same artist already chosen."},
+        default=1.5,
+        metadata={"doc": "Taken off for each song of the same artist not long before."},
+    )
+    album_repetition: float = field(
+        default=0.5,
+        metadata={"doc": "Taken off for each song of the same album not long before."},
+    )
+    unlike: float = field(
+        default=1.0, metadata={"doc": "Weight of sounding like a seed that is not wanted."}
+    )
+    skipped: float = field(
+        default=1.0, metadata={"doc": "Weight of sounding like what was skipped lately."}
+    )
+    heard_lately: float = field(
+        default=2.0, metadata={"doc": "Taken off for songs heard lately, less with time."}
     )
     held_back: float = field(
-        default=0.5, metadata={"doc": "Taken off for songs that were offered not long ago."}
+        default=4.0, metadata={"doc": "Taken off for songs that were offered not long ago."}
     )
 
     def __post_init__(self) -> None:

@@ -36,17 +36,29 @@ def test_a_score_is_the_sum_of_its_reasons(tmp_path: Path) -> None:
         assert pick.reasons[0].term == "audio"
 
 
-def test_every_term_has_its_reason_and_zero_switches_it_off(tmp_path: Path) -> None:
-    snapshot = styled(tmp_path, STYLES, artists=[i % 2 for i in range(30)])
-    context = Context(held_back=frozenset(range(5, 30)), heard=(3,))
-    settings = replace(SETTINGS, explore=0.0, breadth=1.0)
-    terms = {r.term for p in rank(snapshot, [Seed(0)], context, settings, 20) for r in p.reasons}
-    assert terms == {"audio", "tags", "familiar", "held_back", "artist_repetition", "diversity"}
-    off = RankingSettings(
-        breadth=0, tags=0, familiar=0, artist_repetition=0, held_back=0, explore=0
+def test_every_term_has_its_reason_and_zero_switches_each_off(tmp_path: Path) -> None:
+    snapshot = styled(
+        tmp_path, STYLES, artists=[i % 2 for i in range(30)], albums=[i % 4 for i in range(30)]
     )
-    terms = {r.term for p in rank(snapshot, [Seed(0)], context, off, 20) for r in p.reasons}
-    assert terms == {"audio"}
+    context = Context(
+        held_back=frozenset(range(5, 30)),
+        heard=(3, 20),
+        heard_ages_s=(10, 1000),
+        skipped=(14,),
+        skipped_ages_s=(60,),
+    )
+    settings = replace(SETTINGS, explore=0.0, breadth=1.0, flow=0.2)
+    seeds = [Seed(0), Seed(25, -1)]
+    weighted = {
+        "audio", "tags", "flow", "unlike", "skipped", "familiar", "heard_lately", "held_back",
+        "artist_repetition", "album_repetition",
+    }  # fmt: skip
+    terms = {r.term for p in rank(snapshot, seeds, context, settings, 20) for r in p.reasons}
+    assert terms == {*weighted, "diversity"}
+    for term in weighted - {"audio"}:
+        without = replace(settings, **{term: 0.0})
+        terms = {r.term for p in rank(snapshot, seeds, context, without, 20) for r in p.reasons}
+        assert terms == {*weighted, "diversity"} - {term}
 
 
 def test_one_track_per_recording_and_no_version_of_the_seed(tmp_path: Path) -> None:

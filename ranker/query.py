@@ -1,0 +1,116 @@
+"""What is looked for: seeds and session as vectors, made once for a call."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalog.snapshot import Snapshot
+from catalog.tracks import Float32
+from ranker.picks import Context, Seed
+from ranker.settings import RankingSettings
+
+#: The flow looks at so many songs, each counting this part of the one after it.
+FLOW_SONGS: Final = 5
+FLOW_DECAY: Final = 0.7
+
+#: A skip is half forgotten after this long: some five songs.
+SKIP_HALF_LIFE_S: Final = 900.0
+MOST_SKIPS: Final = 8
+
+#: After so many half-lives nothing is left that would change an order.
+_FORGOTTEN: Final = 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Vectors to compare rows with.
+
+    Attributes:
+        wanted: (s, d) the seeds to be like, rows of length 1 (or 0); `weights` (s,) sums to 1.
+        unwanted: (u, d) seeds to be unlike; `unwanted_weights` (u,) in 0…1.
+        skipped: (k, d) songs skipped; `skipped_weights` (k,) in 0…1, less with time.
+        flow: (d,) the decayed songs of the session, length 1; None where nothing was heard.
+        profile: (p,) the seeds' tags, length 1; None where there are no profiles.
+    """
+
+    wanted: Float32
+    weights: Float32
+    unwanted: Float32
+    unwanted_weights: Float32
+    skipped: Float32
+    skipped_weights: Float32
+    flow: Float32 | None
+    profile: Float32 | None
+
+    @classmethod
+    def of(
+        cls,
+        snapshot: Snapshot,
+        seeds: Sequence[Seed],
+        context: Context,
+        settings: RankingSettings,
+    ) -> Query:
+        """From positive and negative seeds and what the session heard and skipped."""
+        wanted = [seed for seed in seeds if seed.weight > 0]
+        unwanted = [seed for seed in seeds if seed.weight < 0 and settings.unlike]
+        skips = recent_skips(context, snapshot.n) if settings.skipped else []
+        rows = _rows(snapshot.vectors, [seed.row for seed in wanted])
+        weights = np.array([seed.weight for seed in wanted], np.float32)
+        most = max((-seed.weight for seed in unwanted), default=1.0)
+        return cls(
+            wanted=rows,
+            weights=np.asarray(weights / max(float(weights.sum()), 1e-6), np.float32),
+            unwanted=_rows(snapshot.vectors, [seed.row for seed in unwanted]),
+            unwanted_weights=np.array([-seed.weight / most for seed in unwanted], np.float32),
+            skipped=_rows(snapshot.vectors, [row for row, _ in skips]),
+            skipped_weights=np.array([weight for _, weight in skips], np.float32),
+            flow=_flow(snapshot, context) if settings.flow else None,
+            profile=_profile(snapshot, wanted) if settings.tags else None,
+        )
+
+
+def recent_skips(context: Context, n: int) -> list[tuple[int, float]]:
+    """(row, weight in 0…1) of the skips that still count, the heaviest first."""
+    ages = [*context.skipped_ages_s, *[0.0] * len(context.skipped)]
+    found = [
+        (row, faded(age_s, SKIP_HALF_LIFE_S))
+        for row, age_s in zip(context.skipped, ages, strict=False)
+        if 0 <= row < n
+    ]
+    found = [(row, weight) for row, weight in found if weight > _FORGOTTEN]
+    return sorted(found, key=lambda pair: (-pair[1], pair[0]))[:MOST_SKIPS]
+
+
+def faded(age_s: float, half_life_s: float) -> float:
+    """What is left of 1 after `age_s`; ages that make no sense (a clock that jumped) count as 0."""
+    return 0.5 ** (max(age_s, 0.0) / half_life_s) if math.isfinite(age_s) else 1.0
+
+
+def unit(vector: NDArray[Any]) -> Float32:
+    """A vector scaled to length 1; nothing stays nothing."""
+    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-6), np.float32)
+
+
+def _flow(snapshot: Snapshot, context: Context) -> Float32 | None:
+    heard = [row for row in context.heard if 0 <= row < snapshot.n][:FLOW_SONGS]
+    if not heard:
+        return None
+    decay = np.float32(FLOW_DECAY) ** np.arange(len(heard), dtype=np.float32)
+    return unit(decay @ _rows(snapshot.vectors, heard))  # (h,) @ (h, d) -> (d,)
+
+
+def _profile(snapshot: Snapshot, wanted: Sequence[Seed]) -> Float32 | None:
+    if snapshot.profile is None or not snapshot.profile.shape[1]:
+        return None
+    weights = np.array([seed.weight for seed in wanted], np.float32)
+    return unit(weights @ _rows(snapshot.profile, [seed.row for seed in wanted]))
+
+
+def _rows(matrix: NDArray[Any], rows: Sequence[int]) -> Float32:
+    return np.asarray(matrix[np.array(rows, np.intp)], np.float32)

@@ -1,0 +1,58 @@
+"""The terms of a score in words. The numbers are the terms themselves, not a story told later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from catalog.snapshot import Snapshot
+from ranker import terms
+from ranker.picks import Reason, Seed
+from ranker.settings import RankingSettings
+
+#: What a term says of a pick, unless it has more to tell.
+_TEXTS: Final = {
+    "flow": ("on from what was heard last", "away from what was heard last"),
+    "unlike": ("", "like what is not wanted"),
+    "skipped": ("", "like what was skipped lately"),
+    "familiar": ("artist heard in this session", "artist heard in this session"),
+    "heard_lately": ("", "heard lately"),
+    "held_back": ("", "offered not long ago"),
+    "artist_repetition": ("", "same artist just before"),
+    "album_repetition": ("", "same album just before"),
+    "diversity": ("", "like another one chosen"),
+}
+
+#: Likeness in words, by the cosine (less the hub correction) from which they hold.
+_ALIKE: Final = (
+    (0.5, "sounds very much alike"),
+    (0.25, "sounds alike"),
+    (0.1, "sounds somewhat alike"),
+)
+
+
+def tell(
+    snapshot: Snapshot,
+    seeds: Sequence[Seed],
+    row: int,
+    values: Mapping[str, float],
+    settings: RankingSettings,
+) -> tuple[Reason, ...]:
+    """A reason for each term of `values` (term → signed contribution); audio always, 0 never."""
+    told: list[Reason] = []
+    for term, value in values.items():
+        if term == "audio":
+            told.append(Reason(term, value, _how_alike(value / max(settings.audio, 1e-6))))
+        elif not value:
+            continue
+        elif term == "tags":
+            shared = terms.shared_tags(snapshot, seeds, row) if value > 0 else []
+            other = "moods and tags alike" if value > 0 else "moods and tags differ"
+            told.append(Reason(term, value, f"both {', '.join(shared)}" if shared else other))
+        else:
+            told.append(Reason(term, value, _TEXTS[term][value < 0]))
+    return tuple(told)
+
+
+def _how_alike(value: float) -> str:
+    return next((text for least, text in _ALIKE if value >= least), "little else sounds alike")

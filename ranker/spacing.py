@@ -1,0 +1,107 @@
+"""The order: one after the other, with artists and albums spaced and no crowd of twins.
+
+Greedy, over the best rows. The next pick is the one with the best score less
+
+- *repetition*: for each song of the same artist (album) among those chosen and those heard just
+  before, a penalty that halves every `HALF_LIFE` positions;
+- *diversity*: λ · max(0, c - (1 - λ) · s), where λ is `breadth`, c the cosine to the nearest song
+  already chosen and s that to the nearest seed. At λ = 1 this is maximal marginal relevance
+  (Carbonell & Goldstein 1998). At less, a tight group, where all are as near to the seed as to each
+  other, loses little: otherwise a stranger would beat a twin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalog.snapshot import Snapshot
+from catalog.tracks import Float32
+from ranker.query import Query
+from ranker.settings import RankingSettings
+
+#: Repetition of an artist counts half after so many positions.
+HALF_LIFE: Final = 5.0
+
+#: Songs heard further back than this no longer count.
+RECENT: Final = 12
+
+_DECAY: Final = 0.5 ** (1 / HALF_LIFE)
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A chosen row (its place among those scored) and what was taken off for its neighbours."""
+
+    at: int
+    artist: float = 0.0
+    album: float = 0.0
+    diversity: float = 0.0
+
+
+def order(
+    snapshot: Snapshot,
+    rows: NDArray[np.intp],
+    scores: Float32,
+    vectors: Float32,
+    query: Query,
+    heard: Sequence[int],
+    settings: RankingSettings,
+    spread: float,
+    count: int,
+) -> list[Placed]:
+    """Up to `count` of `rows` (r,), by `scores` (r,), one per recording.
+
+    vectors: (r, d) of the rows. heard: rows that came before, latest first. spread: the deviation
+    that the penalties are counted in.
+    """
+    likeness = np.maximum((vectors @ query.wanted.T).max(1), 0)  # (r, d) @ (d, s) -> (r,)
+    artists, albums = snapshot.artist[rows], snapshot.album[rows]
+    recordings = snapshot.recording[rows]
+    recent = [row for row in heard[:RECENT] if 0 <= row < snapshot.n]
+    artist_weight = settings.artist_repetition * spread
+    album_weight = settings.album_repetition * spread
+    by_artist = _before(artists, snapshot.artist[recent])
+    by_album = _before(albums, snapshot.album[recent])
+    closest = np.full(len(rows), -1.0, np.float32)
+    left = np.array(scores, np.float64)
+    placed: list[Placed] = []
+    while len(rows) and len(placed) < count:
+        crowd = settings.breadth * np.maximum(closest - (1 - settings.breadth) * likeness, 0)
+        value = left - artist_weight * by_artist - album_weight * by_album - crowd
+        at = int(np.argmax(value))
+        if value[at] == -np.inf:
+            break
+        placed.append(
+            Placed(
+                at,
+                float(artist_weight * by_artist[at]),
+                float(album_weight * by_album[at]),
+                float(crowd[at]),
+            )
+        )
+        left[at] = -np.inf
+        if recordings[at] >= 0:
+            left[recordings == recordings[at]] = -np.inf
+        by_artist *= _DECAY
+        by_album *= _DECAY
+        if artists[at] >= 0:
+            by_artist += artists == artists[at]
+        if albums[at] >= 0:
+            by_album += albums == albums[at]
+        if settings.breadth:
+            np.maximum(closest, vectors @ vectors[at], out=closest)  # (r, d) @ (d,) -> (r,)
+    return placed
+
+
+def _before(codes: NDArray[np.int32], recent: NDArray[np.int32]) -> NDArray[np.float64]:
+    """(r,) how often each row's code came among `recent` (latest first), decayed by position."""
+    found = np.zeros(len(codes))
+    for position, code in enumerate(recent.tolist()):
+        if code >= 0:
+            found += (codes == code) * _DECAY**position
+    return found
