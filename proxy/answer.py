@@ -116,7 +116,8 @@ class Answer:
             await self._waiter
         finally:
             self._waiter = None
-            connection.deadline = NEVER_S
+            if self._connection is connection:  # else it may be another call's by now
+                connection.deadline = NEVER_S
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -160,8 +160,9 @@ class Connection(asyncio.BufferedProtocol):
             raise
         finally:
             answer._waiter = None
-            self._wants_head = False
-            self.deadline = NEVER_S
+            if self._answer is answer:  # else whole, and the connection may be another call's
+                self._wants_head = False
+                self.deadline = NEVER_S
         if answer._error is not None and not answer.status:
             raise answer._error
         return answer
@@ -354,6 +355,7 @@ class Connection(asyncio.BufferedProtocol):
     def _end_call(self, answer: Answer) -> None:
         """The answer is whole: the connection is free, whether its reader has taken it or not."""
         self._answer = None
+        self.deadline = NEVER_S
         answer._connection = None
         transport = self.transport
         sent = self._pump is None or self._pump.done()

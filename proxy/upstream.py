@@ -22,10 +22,6 @@ from proxy.http1 import READ_SIZE_BYTES, Connection
 
 UpstreamResponse = Answer
 
-#: A write that must not happen twice only goes over a connection that was used this recently:
-#: servers close idle ones after some seconds, and what was on its way then is lost.
-FRESH_S: Final = 1.0
-
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _SAFE_METHODS: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 #: Subsonic calls that only read; GETs such as scrobble, star or createPlaylist write.
@@ -173,7 +169,10 @@ class HttpUpstream:
             more += b"connection: Upgrade\r\nupgrade: websocket\r\n"
         path = target if target == b"*" else self.origin.base_path + target
         head = request_head(name, path, headers, more)
-        connection = self._take(name, target, body) or await self._connect()
+        # A write that must not happen twice gets a connection of its own: a server may close a kept
+        # one in the very moment that the write is on its way, and nobody could tell what it took.
+        kept = self._take() if _may_repeat(name, target, body) else None
+        connection = kept or await self._connect()
         try:
             return await self._call(connection, head, body, chunked, name == b"HEAD", upgrade)
         except UpstreamBroke as error:
@@ -223,21 +222,13 @@ class HttpUpstream:
             self._schedule_sweep()
         return await connection.call(head, body, chunked=chunked, is_head=is_head, upgrade=upgrade)
 
-    def _take(
-        self, method: bytes, target: bytes, body: bytes | AsyncIterator[bytes] | None
-    ) -> Connection | None:
-        """An idle connection, the one used last; None where a new one is better."""
-        idle = self._idle
-        while idle:
-            connection = idle[-1]
+    def _take(self) -> Connection | None:
+        """An idle connection, the one used last."""
+        while self._idle:
+            connection = self._idle.pop()
             transport = connection.transport
-            if transport is None or transport.is_closing():
-                idle.pop()
-                continue
-            idle_s = connection.loop.time() - connection.idle_since
-            if idle_s > FRESH_S and not _may_repeat(method, target, body):
-                return None
-            return idle.pop()
+            if transport is not None and not transport.is_closing():
+                return connection
         return None
 
     async def _connect(self) -> Connection:

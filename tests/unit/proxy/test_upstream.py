@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from proxy.answer import Answer
 from proxy.errors import BadUpstreamAnswer, UpstreamBroke, UpstreamRefused, UpstreamTimeout
+from proxy.http1 import Connection
 from proxy.upstream import HttpUpstream, Origin, Timeouts, is_repeatable, request_head
 from tests.unit.proxy.wire import Exchange, RawUpstream
 
@@ -55,23 +57,45 @@ async def test_a_kept_connection_that_closed_is_replaced_for_reads_only(raw: Raw
         assert raw.connections == 2
         await (await upstream.request("POST", b"/rest/getSong", [], b"id=1")).read(10)
         assert raw.connections == 3
-        with pytest.raises(UpstreamBroke) as caught:
-            await upstream.request("GET", b"/rest/scrobble?id=1", [])
-        assert caught.value.untouched
-        assert raw.connections == 3  # asked once: nobody knows whether it was heard
+        await (await upstream.request("GET", b"/rest/scrobble?id=1", [])).read(10)
+        assert raw.connections == 4  # never over a kept one: nobody could tell whether it was heard
 
 
-async def test_a_write_never_goes_over_a_connection_that_idled(
-    raw: RawUpstream, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("proxy.upstream.FRESH_S", 0.05)
+async def test_a_write_never_goes_over_a_connection_that_was_kept(raw: RawUpstream) -> None:
     async with HttpUpstream(raw.url) as upstream:
         await (await upstream.request("GET", b"/", [])).read(10)
         await (await upstream.request("GET", b"/rest/star?id=1", [])).read(10)
-        assert raw.connections == 1
-        await asyncio.sleep(0.1)
-        await (await upstream.request("GET", b"/rest/star?id=1", [])).read(10)
         assert raw.connections == 2
+        await (await upstream.request("GET", b"/rest/getSong?id=1", [])).read(10)
+        assert raw.connections == 2  # and afterwards it serves others
+
+
+async def test_a_call_right_after_another_keeps_its_own_time_limit(
+    raw: RawUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next call takes the connection before the one whose answer is whole has woken up."""
+
+    async def once(exchange: Exchange) -> None:
+        if exchange.seen.target == b"/rest/getSong?id=2":
+            await exchange.gone()
+        exchange.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    raw.handler = once
+    async with HttpUpstream(raw.url, timeouts=Timeouts(headers_s=0.2)) as upstream:
+        await (await upstream.request("GET", b"/rest/getSong?id=1", [])).read(10)
+        answered = Connection._end_call
+        second: list[asyncio.Task[object]] = []
+
+        def answered_and_taken(connection: Connection, answer: Answer) -> None:
+            answered(connection, answer)
+            if not second:
+                asking = upstream.request("GET", b"/rest/getSong?id=2", [])
+                second.append(asyncio.get_running_loop().create_task(asking))
+
+        monkeypatch.setattr(Connection, "_end_call", answered_and_taken)
+        await (await upstream.request("GET", b"/rest/getSong?id=1", [])).read(10)
+        with pytest.raises(UpstreamTimeout):
+            await asyncio.wait_for(second[0], 2)
 
 
 @pytest.mark.parametrize(
