@@ -132,14 +132,15 @@ class Links:
 
         As Navidrome's `getRandomSongs`: `genre` is compared like SQL's LIKE (no case, `%` and
         `_` are wildcards); a year of 0 sets no limit, and a song without a year passes `to_year`
-        but not `from_year`.
+        but not `from_year`. "" among `folder_ids` stands for songs whose folder is unknown.
         """
         mask = np.ones(len(self), np.bool_)
         if genre:
             mask &= self._bearing(self._genres, _like(genre))
         if folder_ids:
             wanted = set(folder_ids)
-            mask &= self._bearing(self._folders, lambda name: name in wanted)
+            within = self._bearing(self._folders, lambda name: name in wanted)
+            mask &= within | (self._folder_codes < 0) if "" in wanted else within
         if from_year:
             mask &= self.year >= from_year
         if to_year:

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from string import ascii_lowercase, ascii_uppercase
 from typing import Final
 from urllib.parse import unquote
 
@@ -17,10 +18,11 @@ from subsonic.parameters import Parameters
 Headers = Sequence[tuple[bytes, bytes]]
 
 #: A form this large is no call of ours; it is forwarded unread.
-MAX_FORM_BYTES: Final = 64 * 1024
+MAX_FORM_BYTES: Final = 256 * 1024
 
 FORM_TYPE: Final = b"application/x-www-form-urlencoded"
 
+_LOWER: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
 _REST: Final = re.compile(r"/rest/([A-Za-z0-9]{1,64})(?:\.view)?")
 _NATIVE_SONG: Final = re.compile(r"/api/song/([^/?]{1,64})")
 _PLAYER_COOKIE: Final = re.compile(rb"nd-player-[0-9a-f]+=([^;\s]{1,64})")
@@ -75,7 +77,7 @@ def identify(parameters: Parameters, headers: Headers, user_header: str = "") ->
     """Who asks. `user_header` names a header that is trusted here (only its holder passes it)."""
     names = set(_names(parameters, headers))
     if user_header and (trusted := header(headers, user_header.lower().encode())):
-        names.add(_decode(trusted).lower())
+        names.add(_fold(_decode(trusted)))
     client = parameters.first("c")
     agent = _decode(header(headers, b"user-agent"))[:500]
     found = _PLAYER_COOKIE.search(header(headers, b"cookie"))
@@ -86,7 +88,7 @@ def identify(parameters: Parameters, headers: Headers, user_header: str = "") ->
 
 def _names(parameters: Parameters, headers: Headers) -> Iterable[str]:
     for user in parameters.all("u"):
-        yield user.lower()
+        yield _fold(user)
     for token in parameters.all("jwt"):
         yield _subject(token)
     for key in parameters.all("apiKey"):
@@ -108,8 +110,8 @@ def _subject(token: str) -> str:
     try:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return str(claims["sub"]).lower()
-    except (IndexError, KeyError, TypeError, ValueError, binascii.Error):
+        return _fold(str(claims["sub"]))
+    except (IndexError, KeyError, TypeError, ValueError, RecursionError, binascii.Error):
         return "?"
 
 
@@ -118,7 +120,12 @@ def _basic_user(credentials: str) -> str:
         text = base64.b64decode(credentials, validate=True).decode("utf-8")
     except (ValueError, binascii.Error):
         return "?"
-    return text.partition(":")[0].lower()
+    return _fold(text.partition(":")[0])
+
+
+def _fold(name: str) -> str:
+    """A user's name as servers compare it: SQLite's NOCASE knows ASCII's letters only."""
+    return name.translate(_LOWER)
 
 
 def _decode(value: bytes) -> str:

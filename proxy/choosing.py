@@ -6,7 +6,7 @@ asks here again for others in the place of hidden ones.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -56,6 +56,14 @@ def choose_seeds(plan: Plan, view: View, session: Session) -> Sequence[int]:
     return seeds[::step]
 
 
+def by_folder(seeds: Sequence[int], view: View) -> list[list[int]]:
+    """Seeds by music folder: who sees one song of a folder sees them all."""
+    groups: dict[str, list[int]] = {}
+    for seed in seeds:
+        groups.setdefault(view.links.folder(seed), []).append(seed)
+    return list(groups.values())
+
+
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """A song to hydrate, and the snapshot row that it is."""
@@ -100,11 +108,22 @@ class Choice:
         )
         self._tiers = self._make_tiers(session, now_s, remembers)
 
+    def hide(self, song_ids: Iterable[str]) -> None:
+        """These songs are not shown to this user. Another song of the same track still may be."""
+        for song_id in song_ids:
+            song = self._view.links.song(song_id)
+            if song is not None:
+                self._mask[song] = False
+
+    def restrict(self, folder_ids: Collection[str]) -> None:
+        """Only these music folders are this user's. Songs of unknown folders stay."""
+        if folder_ids:
+            self._mask &= self._view.links.select(folder_ids=(*folder_ids, ""))
+
     def _make_tiers(self, session: Session, now_s: float, remembers: bool) -> tuple[Context, ...]:
         """A small library runs out: then what was served longer ago comes again, and at last
         anything but what plays now and what the client says it has queued.
         """
-        eligible = self._view.links.eligible_rows(self._mask, self._view.snapshot.n)
         heard = self._rows(session.heard_latest(RECENTLY_HEARD))
         served = self._rows(session.served_lately(now_s))
         offered = self._rows(session.offered_lately(now_s))
@@ -113,22 +132,24 @@ class Choice:
         back = frozenset([*offered, *served, *heard])
         familiar = tuple(heard) if remembers else ()
         return (
-            Context(eligible, frozenset({*never, *served, *heard}), frozenset(offered), familiar),
-            Context(eligible, frozenset({*never, *heard[:JUST_HEARD]}), back, familiar),
-            Context(eligible, frozenset(never), back, familiar),
+            Context(None, frozenset({*never, *served, *heard}), frozenset(offered), familiar),
+            Context(None, frozenset({*never, *heard[:JUST_HEARD]}), back, familiar),
+            Context(None, frozenset(never), back, familiar),
         )
 
     def _rows(self, song_ids: Sequence[str]) -> list[int]:
         row_of = self._view.links.row
         return [row for song_id in song_ids if (row := row_of(song_id)) is not None]
 
-    def best(self, count: int, without: Collection[int] = ()) -> list[Chosen]:
-        """The best `count` songs within the call's limits, without these rows."""
+    def best(self, count: int, chosen: Collection[int] = ()) -> list[Chosen]:
+        """The best `count` songs within the call's limits, with these rows already chosen."""
         links, snapshot = self._view.links, self._view.snapshot
+        eligible = links.eligible_rows(self._mask, snapshot.n)
         rows: list[int] = []
         for tier in self._tiers:
             if len(rows) < count:
-                context = replace(tier, excluded=tier.excluded | {*rows, *without})
+                gone = tier.excluded | {*rows, *chosen}
+                context = replace(tier, eligible=eligible, excluded=gone)
                 missing = count - len(rows)
                 picks = rank(snapshot, self._seeds, context, self._ranking, missing)
                 rows += [pick.row for pick in picks]

@@ -23,18 +23,34 @@ SIMILAR_MOST: Final = 500
 #: A random call this soon after a similar one continues the same act of AutoDJ.
 AUTODJ_WINDOW_S: Final = 10.0
 
-#: Feishin's AutoDJ with a music folder selected: first this many by genre …
-PROBE_SIZE: Final = 50
-#: … then this many without one, within this time.
-FOLLOW_UP_SIZE: Final = 10
-FOLLOW_UP_S: Final = 2.0
+
+@dataclass(frozen=True, slots=True)
+class FolderForm:
+    """How a client's AutoDJ asks when a music folder is selected and it asks nothing similar.
+
+    Attributes:
+        client: how the client's name (`c`) begins, in lower case.
+        probe_size: the size of the first call, with folder and genre.
+        follow_up_size: the size of the second call, with the folder alone …
+        within_s: … and how soon after the first it comes.
+    """
+
+    client: str
+    probe_size: int
+    follow_up_size: int
+    within_s: float
+
+
+FOLDER_FORMS: Final = (FolderForm("feishin", 50, 10, 2.0),)
 
 #: Of a pool the client shuffles and takes a few: every song of it must be good, so it is short.
 POOL_PER_SONG: Final = 4
 POOL_LEAST: Final = 20
 
-#: An answer up to this long is what gets queued; a longer one is a pool to choose from.
-SHORT_ANSWER: Final = 10
+#: Answers up to this long are queued as they are (track radio asks for 20 and takes them all); a
+#: longer one is a pool to choose from.
+MOST_QUEUED_SIMILAR: Final = 25
+MOST_QUEUED_RANDOM: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +70,8 @@ class Plan:
         seed_id: a song, album or artist; "" to follow what the session plays.
         count: how many songs to answer at most.
         genre, from_year, to_year, folder_ids: the call's own limits.
-        await_playing: the report of what is playing may be some milliseconds behind this call.
+        probe: the first call of a `FolderForm`; the report of what is playing may be some
+            milliseconds behind it.
     """
 
     listing: str
@@ -66,12 +83,13 @@ class Plan:
     from_year: int = 0
     to_year: int = 0
     folder_ids: tuple[str, ...] = ()
-    await_playing: bool = False
+    probe: bool = False
 
     @property
     def is_pool(self) -> bool:
         """Whether the client will choose from the answer rather than queue it."""
-        return self.count > SHORT_ANSWER
+        most = MOST_QUEUED_SIMILAR if self.seed_id else MOST_QUEUED_RANDOM
+        return self.count > most
 
 
 def decide(
@@ -95,13 +113,30 @@ def decide(
 
 
 def is_probe(parameters: Parameters) -> bool:
-    """The first of the two calls of Feishin's AutoDJ with a music folder selected."""
+    """Whether this is the first of the two calls of a client's folder form."""
+    form = _folder_form(parameters)
     return (
-        parameters.first("c").lower().startswith("feishin")
+        form is not None
         and bool(parameters.first("genre"))
-        and bool(parameters.first("musicFolderId"))
-        and parameters.integer("size", RANDOM_DEFAULT_SIZE) == PROBE_SIZE
+        and parameters.integer("size", RANDOM_DEFAULT_SIZE) == form.probe_size
     )
+
+
+def _follows_up(parameters: Parameters, since_probe_s: float) -> bool:
+    form = _folder_form(parameters)
+    return (
+        form is not None
+        and not parameters.first("genre")
+        and parameters.integer("size", RANDOM_DEFAULT_SIZE) == form.follow_up_size
+        and since_probe_s <= form.within_s
+    )
+
+
+def _folder_form(parameters: Parameters) -> FolderForm | None:
+    if not parameters.first("musicFolderId"):
+        return None
+    client = parameters.first("c").lower()
+    return next((form for form in FOLDER_FORMS if client.startswith(form.client)), None)
 
 
 def _similar(endpoint: str, parameters: Parameters, wanted: Format, callback: str) -> Plan | Leave:
@@ -131,12 +166,7 @@ def _random(
     if not all(folder.isascii() and folder.isdigit() for folder in folder_ids):
         return Leave("odd-folder")
     probe = is_probe(parameters)
-    follows_up = (
-        bool(folder_ids)
-        and not parameters.first("genre")
-        and size == FOLLOW_UP_SIZE
-        and now_s - session.probe_at_s <= FOLLOW_UP_S
-    )
+    follows_up = _follows_up(parameters, now_s - session.probe_at_s)
     in_act = now_s - session.similar_at_s <= AUTODJ_WINDOW_S
     if not (mode == "always" or in_act or probe or follows_up):
         return Leave("true-random")
@@ -154,5 +184,5 @@ def _random(
         from_year=parameters.integer("fromYear", 0),
         to_year=parameters.integer("toYear", 0),
         folder_ids=folder_ids,
-        await_playing=probe,
+        probe=probe,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Final
 
 from proxy.calls import FORM_TYPE, Headers
@@ -37,6 +38,13 @@ class Reply:
 
     answer: Answer
     headers: Headers
+
+
+class Missing(Enum):
+    """Why a song did not come."""
+
+    HIDDEN = "the upstream does not show it to this user"
+    LATE = "no answer, or not in time"
 
 
 class RefusedError(Exception):
@@ -119,12 +127,12 @@ class Asker:
             raise AnswerError("the upstream answered getSong without a song")
         return reply, song
 
-    async def songs(self, song_ids: Sequence[str], until_s: float) -> list[Any | None]:
-        """Songs in the order asked for; None for those that did not come, or not in time.
+    async def songs(self, song_ids: Sequence[str], until_s: float) -> list[Any | Missing]:
+        """Songs in the order asked for; `Missing` for those that did not come, or not in time.
 
         `until_s` is a time of the running loop. Lateness is no error: what came is given.
         """
-        tasks = [asyncio.ensure_future(self._song_or_none(song_id)) for song_id in song_ids]
+        tasks = [asyncio.ensure_future(self._song_or_missing(song_id)) for song_id in song_ids]
         if not tasks:
             return []
         timeout_s = max(until_s - asyncio.get_running_loop().time(), 0)
@@ -135,11 +143,22 @@ class Asker:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
-        return [None if task.cancelled() else task.result() for task in tasks]
+        return [Missing.LATE if task.cancelled() else task.result() for task in tasks]
 
-    async def _song_or_none(self, song_id: str) -> Any | None:
+    async def _song_or_missing(self, song_id: str) -> Any | Missing:
         try:
             _, song = await self.song(song_id)
-        except (UpstreamError, AnswerError, RefusedError):
-            return None
+        except RefusedError:
+            return Missing.HIDDEN
+        except (UpstreamError, AnswerError):
+            return Missing.LATE
         return song
+
+    async def folder_ids(self) -> set[str]:
+        """The music folders that this user sees. Raises as `ask`."""
+        reply = await self.ask("getMusicFolders")
+        folders = reply.answer.payload("musicFolders")
+        if folders is None:
+            return set()
+        entries = folders if reply.answer.is_xml else folders.get("musicFolder") or ()
+        return {str(entry.get("id")) for entry in entries}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -64,10 +65,12 @@ class Knowledge:
             links = self._links(snapshot)
             self.published_at_s = (self._data / FOLDER / version / MANIFEST).stat().st_mtime
             self.view = View(snapshot, links, revision)
-        except CatalogError as error:
-            if str(error) != self._told:
-                self._told = str(error)
-                _log.error("%s", error)
+        except Exception as error:  # whatever the disk holds, what is loaded goes on being served
+            told = f"{type(error).__name__}: {error}"
+            if told != self._told:
+                self._told = told
+                surprise = None if isinstance(error, CatalogError) else error
+                _log.error("%s", error, exc_info=surprise)
             return False
         self._told = ""
         _log.info(
@@ -80,22 +83,19 @@ class Knowledge:
         try:
             with Library.open(self._data, read_only=True) as library:
                 return library.links_revision()
-        except LibraryError:
+        except (LibraryError, sqlite3.Error):
             return 0  # a snapshot without its library: nothing can be linked, all is forwarded
 
     def _links(self, snapshot: Snapshot) -> Links:
         try:
             with Library.open(self._data, read_only=True) as library:
                 return Links(snapshot, library.linked_songs())
-        except LibraryError as error:
+        except (LibraryError, sqlite3.Error) as error:
             _log.warning("no links: %s", error)
             return Links(snapshot, ())
 
     async def follow(self) -> None:
         """Refresh for ever, off the event loop."""
         while True:
-            try:
-                await asyncio.to_thread(self.refresh)
-            except Exception:  # whatever it is, what is loaded must go on being served
-                _log.exception("could not look for a new snapshot")
+            await asyncio.to_thread(self.refresh)
             await asyncio.sleep(POLL_S)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from starlette.types import Message, Send
 
@@ -15,8 +15,19 @@ from subsonic.envelope import parse
 from subsonic.errors import AnswerError
 from subsonic.parameters import Parameters
 
-#: Answers to reports are some hundred bytes; of a longer one nothing is kept.
+#: What is kept of an answer to read it whole; of a longer one its beginning must tell.
 _MOST_BYTES: Final = 64 * 1024
+
+_BEGINS: Final = {
+    True: re.compile(
+        rb'\s*(?:<\?xml[^>]{0,200}>\s*)?<subsonic-response\b[^>]{0,500}?\sstatus="([a-z]+)"'
+    ),
+    False: re.compile(
+        rb'\s*(?:[\w$.]{1,200}\()?\s*\{\s*"subsonic-response"\s*:\s*\{\s*"status"\s*:\s*"([a-z]+)"'
+    ),
+}
+
+MOST_QUEUED: Final = 5000
 
 OBSERVED: Final = frozenset(
     ("scrobble", "reportPlayback", "getTranscodeDecision", "savePlayQueue",
@@ -44,57 +55,92 @@ def observe(
         if parameters.first("state") in ("starting", "playing"):
             sessions.note_playing(identity, parameters.first("mediaId"), at_s, Evidence.REPORT)
     elif endpoint.startswith("savePlayQueue"):
-        session.queue = tuple(parameters.all("id"))[:5000]
+        session.queue = tuple(parameters.all("id"))[:MOST_QUEUED]
 
 
-@dataclass(slots=True)
 class OkTap:
     """Passes an answer on untouched and looks at it on the way: was it ok?
 
-    `on_ok` is called once, when the last piece has been handed on.
+    Args:
+        is_xml: the answer is Subsonic's XML rather than JSON (or JSONP).
+        subsonic: False for other APIs, where the HTTP status alone tells.
+        on_ok: called once, when the last piece of an ok answer has been handed on.
+        marks: headers to add, given whether the upstream said "failed". The answer's head then
+            waits for its first piece.
     """
 
-    send: Send
-    is_xml: bool
-    subsonic: bool
-    on_ok: Callable[[], None]
-    _status: int = 0
-    _headers: Headers = ()
-    _body: bytearray = field(default_factory=bytearray)
-    _whole: bool = True
+    def __init__(
+        self,
+        send: Send,
+        *,
+        is_xml: bool,
+        subsonic: bool,
+        on_ok: Callable[[], None],
+        marks: Callable[[bool], list[tuple[bytes, bytes]]] | None = None,
+    ) -> None:
+        self._send = send
+        self._is_xml = is_xml
+        self._subsonic = subsonic
+        self._on_ok = on_ok
+        self._marks = marks
+        self._head: Message | None = None
+        self._status = 0
+        self._headers: Headers = ()
+        self._body = bytearray()
+        self._whole = True
 
     async def __call__(self, message: Message) -> None:
         """The ASGI `send`."""
-        await self.send(message)
         if message["type"] == "http.response.start":
             self._status = message["status"]
             self._headers = message["headers"]
-        elif message["type"] == "http.response.body" and self._status:
+            self._head = message
+            if self._marks is None:
+                await self._pass_head()
+            return
+        is_body = message["type"] == "http.response.body"
+        last = is_body and not message.get("more_body", False)
+        if is_body:
             self._take(message.get("body", b""))
-            if not message.get("more_body", False) and self._is_ok():
-                self.on_ok()
+        await self._pass_head(last)
+        await self._send(message)
+        if last and self.said_ok(last):
+            self._on_ok()
+
+    async def _pass_head(self, last: bool = False) -> None:
+        head, self._head = self._head, None
+        if head is None:
+            return
+        if self._marks is not None:
+            marks = self._marks(self.said_ok(last) is False)
+            head = {**head, "headers": [*head["headers"], *marks]}
+        await self._send(head)
 
     def _take(self, piece: bytes) -> None:
-        if not self.subsonic or not self._whole:
+        if not self._subsonic:
             return
-        if len(self._body) + len(piece) > _MOST_BYTES:
-            self._whole = False
-            self._body.clear()
-        else:
-            self._body += piece
+        room = _MOST_BYTES - len(self._body)
+        self._whole = self._whole and len(piece) <= room
+        self._body += piece[:room]
 
-    def _is_ok(self) -> bool:
+    def said_ok(self, complete: bool) -> bool | None:
+        """Whether the answer is ok as far as it came; None where that cannot be told (yet)."""
         if self._status != 200:
             return False
-        if not self.subsonic:
+        if not self._subsonic:
             return True
         body = _decoded(bytes(self._body), header(self._headers, b"content-encoding"))
-        if not self._whole or body is None:
-            return False
-        try:
-            return parse(_unwrapped(body, self.is_xml), is_xml=self.is_xml).ok
+        if body is None:
+            return None
+        found = _BEGINS[self._is_xml].match(body)
+        if found:
+            return found.group(1) == b"ok"
+        if not self._whole:
+            return None
+        try:  # "status" need not come first
+            return parse(_unwrapped(body, self._is_xml), is_xml=self._is_xml).ok
         except AnswerError:
-            return False
+            return False if complete else None
 
 
 def _unwrapped(body: bytes, is_xml: bool) -> bytes:
@@ -112,9 +158,7 @@ def _decoded(body: bytes, encoding: bytes) -> bytes | None:
     window = {b"gzip": zlib.MAX_WBITS | 16, b"deflate": zlib.MAX_WBITS}.get(encoding.lower())
     if window is None:
         return None
-    reader: Any = zlib.decompressobj(window)
     try:
-        plain: bytes = reader.decompress(body, _MOST_BYTES)
+        return zlib.decompressobj(window).decompress(body, _MOST_BYTES)
     except zlib.error:
         return None
-    return None if reader.unconsumed_tail else plain

@@ -23,6 +23,7 @@ from proxy.calls import Identity
 
 SESSION_TTL_S: Final = 12 * 3600.0
 MAX_SESSIONS: Final = 2000
+MAX_SESSIONS_OF_A_USER: Final = 50
 HEARD_KEPT: Final = 200
 SERVED_KEPT: Final = 2000
 
@@ -64,9 +65,11 @@ class Session:
         queue: the client's own queue, where it sends it.
         similar_at_s, similar_count: the last similar call.
         probe_at_s: when the first of Feishin's two folder calls came.
+        decided: the last song about which a client asked how to play it.
     """
 
     playing: Playing | None = None
+    decided: Playing | None = None
     heard: OrderedDict[str, float] = field(default_factory=OrderedDict)
     served: OrderedDict[str, float] = field(default_factory=OrderedDict)
     offered: OrderedDict[str, float] = field(default_factory=OrderedDict)
@@ -78,6 +81,8 @@ class Session:
     def note_playing(self, song_id: str, at_s: float, evidence: Evidence) -> None:
         """Take a call as evidence that this song plays."""
         now = self.playing
+        if evidence is Evidence.DECISION:
+            self.decided = Playing(song_id, at_s, evidence)
         if now is not None and song_id == now.song_id:
             self.playing = Playing(song_id, at_s, max(evidence, now.evidence))
             _touch(self.heard, song_id, at_s, HEARD_KEPT)
@@ -155,10 +160,17 @@ class Sessions:
             without = Identity(identity.user, identity.client, identity.agent)
             session = self._all.pop(without, None)
         if session is None:
+            self._make_room(identity.user)
             session = Session()
             self._adopt(identity, session)
         self._all[identity] = session  # also renews its time
         return session
+
+    def _make_room(self, user: str) -> None:
+        """One user, with client names without end, must not push out everybody else."""
+        own = [identity for identity in self._all if identity.user == user]
+        for identity in own[: max(len(own) - MAX_SESSIONS_OF_A_USER + 1, 0)]:
+            del self._all[identity]
 
     def _adopt(self, identity: Identity, session: Session) -> None:
         """What calls without a client name told before the client's first own call."""

@@ -14,24 +14,34 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from proxy import calls, headers
-from proxy.calls import Headers, Identity
-from proxy.choosing import Choice, LeftError, choose_seeds
-from proxy.decisions import RANDOM_ENDPOINT, SIMILAR_ENDPOINTS, Leave, Plan, decide, is_probe
+from proxy.calls import Identity
+from proxy.choosing import Choice, LeftError, by_folder, choose_seeds
+from proxy.composing import Composed, dress
+from proxy.composing import marks as response_marks
+from proxy.decisions import (
+    RANDOM_ENDPOINT,
+    SIMILAR_DEFAULT_COUNT,
+    SIMILAR_ENDPOINTS,
+    Leave,
+    Plan,
+    decide,
+    is_probe,
+)
 from proxy.errors import UpstreamError
-from proxy.hydration import Asker, RefusedError, Reply
+from proxy.hydration import Asker, Missing, RefusedError, Reply
 from proxy.knowledge import Knowledge, View
 from proxy.metrics import Metrics
 from proxy.observation import OBSERVED, OkTap, observe
 from proxy.replay import ReplayedBody
-from proxy.session import Session, Sessions
+from proxy.session import Evidence, Session, Sessions
 from proxy.settings import ProxySettings
 from proxy.upstream import Upstream
 from ranker.settings import RankingSettings
-from subsonic.envelope import Format, compose, wanted_format, wrap
-from subsonic.errors import AnswerError
+from subsonic.envelope import Format, wanted_format
+from subsonic.errors import NOT_AUTHORISED, NOT_FOUND, AnswerError
 from subsonic.parameters import ParameterError, Parameters
 
 _log = logging.getLogger("segue.steering")
@@ -48,20 +58,21 @@ _JUST_BEFORE_S: Final = 1.0
 #: Kept of the deadline for composing and sending.
 _RESERVE_S: Final = 0.03
 
+#: How often songs that a user may not see are replaced by others.
+_MOST_TURNS: Final = 6
+
 #: From this many tracks on, ranking leaves the event loop.
 THREAD_FROM: Final = 20_000
 
-#: The upstream's, about a body that is not the one we send.
-_NOT_OURS: Final = frozenset(
-    (b"content-length", b"content-encoding", b"transfer-encoding", b"content-type", b"etag",
-     b"last-modified", b"date")
-)  # fmt: skip
-
 
 @dataclass(frozen=True, slots=True)
-class _Composed:
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
+class _Asked:
+    """A call that may be steered or listened to. `endpoint` "song" is `/api/song/<id>`."""
+
+    endpoint: str
+    parameters: Parameters
+    identity: Identity
+    at_s: float
 
 
 class Steering:
@@ -99,33 +110,32 @@ class Steering:
         """Answer, or hand on to `forward` exactly what came."""
         started_s = self._timer()
         endpoint = calls.rest_endpoint(_path(scope)) or "song"
-        request_headers: Headers = scope["headers"]
         body = ReplayedBody(receive)
-        by_form = scope["method"] == "POST" and calls.is_form(request_headers)
+        by_form = scope["method"] == "POST" and calls.is_form(scope["headers"])
         form = await body.read() if by_form else b""
         try:
             if form is None:
                 raise ParameterError("the form is too large")
             parameters = Parameters.parse(scope["query_string"], form)
-        except ParameterError:
-            reason = "odd-parameters"
-            return await self._hand_on(scope, body, send, forward, endpoint, reason, started_s)
-        identity = calls.identify(parameters, request_headers, self._trusted_user_header(scope))
+            user_header = self._trusted_user_header(scope)
+            identity = calls.identify(parameters, scope["headers"], user_header)
+        except Exception as error:  # fail open, whatever the request holds
+            if not isinstance(error, ParameterError):
+                _log.exception("a call cannot be read; the upstream answers it")
+            asked = _Asked(endpoint, Parameters(), Identity(""), started_s)
+            return await self._hand_on(scope, body, send, forward, asked, "odd-parameters")
+        asked = _Asked(endpoint, parameters, identity, started_s)
         if endpoint not in STEERED:
-            return await self._listen(
-                scope, body, send, forward, endpoint, parameters, identity, started_s
-            )
+            return await self._listen(scope, body, send, forward, asked)
         try:
-            composed = await self._steer(
-                scope, endpoint, parameters, identity, bool(form), started_s
-            )
+            composed = await self._steer(scope, asked, by_form=bool(form))
         except LeftError as left:
             reason = left.reason
         except (UpstreamError, AnswerError) as error:
             reason = "upstream"
             _log.info("%s is left to the upstream: %s", endpoint, error)
         except RefusedError:
-            reason = self._refused(endpoint, parameters, started_s)
+            reason = "refused"
         except TimeoutError:
             reason = "deadline"
         except Exception:  # fail open, whatever it is; the log says what
@@ -133,18 +143,7 @@ class Steering:
             _log.exception("steering %s failed; the upstream answers", endpoint)
         else:
             return await self._answer(composed, send, started_s)
-        return await self._hand_on(scope, body, send, forward, endpoint, reason, started_s)
-
-    def _refused(self, endpoint: str, parameters: Parameters, now_s: float) -> str:
-        """Why a refused call is left alone, told so that it gives no session away.
-
-        A stranger who names a user must not learn from `X-Segue` whether that user is listening:
-        a random call is answered as if there were no session.
-        """
-        if endpoint != RANDOM_ENDPOINT:
-            return "refused"
-        plan = decide(endpoint, parameters, Session(), self._settings.steering, now_s)
-        return plan.reason if isinstance(plan, Leave) else "no-seed"
+        return await self._hand_on(scope, body, send, forward, asked, reason)
 
     # Forwarding and listening
 
@@ -154,119 +153,150 @@ class Steering:
         body: ReplayedBody,
         send: Send,
         forward: ASGIApp,
-        endpoint: str,
+        asked: _Asked,
         reason: str,
-        started_s: float,
     ) -> None:
-        if endpoint not in STEERED:
+        """Let the upstream answer a call that may be steered, and note what it then knows of."""
+        if asked.endpoint not in STEERED:
             return await forward(scope, body.replay, send)
-        own_ms = (self._timer() - started_s) * 1000
+        own_ms = (self._timer() - asked.at_s) * 1000
         self._metrics.fallbacks[reason] += 1
 
-        async def marked(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                marks = _marks(f"forwarded; reason={reason}", own_ms)
-                message = {**message, "headers": [*message["headers"], *marks]}
-            await send(message)
+        def marks(failed: bool) -> list[tuple[bytes, bytes]]:
+            # Who is refused must learn nothing from us: not what is linked, not who is listening.
+            return response_marks("forwarded; reason=failed", 0.0) if failed else response_marks(
+                f"forwarded; reason={reason}", own_ms
+            )  # fmt: skip
 
-        return await forward(scope, body.replay, marked)
+        tap = OkTap(
+            send,
+            is_xml=wanted_format(asked.parameters) is Format.XML,
+            subsonic=True,
+            on_ok=lambda: self._note_forwarded(asked),
+            marks=marks,
+        )
+        return await forward(scope, body.replay, tap)
+
+    def _note_forwarded(self, asked: _Asked) -> None:
+        """The upstream answered in our place: what comes next belongs to it all the same."""
+        session = self.sessions.get(asked.identity)
+        if session is None:
+            return
+        if asked.endpoint in SIMILAR_ENDPOINTS:
+            view = self._knowledge.view
+            seed_id = asked.parameters.first("id")
+            is_song = view is not None and view.links.song(seed_id) is not None
+            count = max(asked.parameters.integer("count", SIMILAR_DEFAULT_COUNT), 0)
+            session.note_similar([seed_id] if is_song else [], count, asked.at_s)
+        elif is_probe(asked.parameters):
+            session.probe_at_s = asked.at_s
 
     async def _listen(
-        self,
-        scope: Scope,
-        body: ReplayedBody,
-        send: Send,
-        forward: ASGIApp,
-        endpoint: str,
-        parameters: Parameters,
-        identity: Identity,
-        at_s: float,
+        self, scope: Scope, body: ReplayedBody, send: Send, forward: ASGIApp, asked: _Asked
     ) -> None:
-        native = endpoint == "song"
+        native = asked.endpoint == "song"
+        parameters = asked.parameters
         if native:
-            song_id = calls.native_song_id(_path(scope)) or ""
-            parameters = Parameters([("id", song_id)])
+            parameters = Parameters([("id", calls.native_song_id(_path(scope)) or "")])
         tap = OkTap(
             send,
             is_xml=not native and wanted_format(parameters) is Format.XML,
             subsonic=not native,
-            on_ok=lambda: observe(self.sessions, identity, endpoint, parameters, at_s),
+            on_ok=lambda: observe(
+                self.sessions, asked.identity, asked.endpoint, parameters, asked.at_s
+            ),
         )
         await forward(scope, body.replay, tap)
 
     # Steering
 
-    async def _steer(
-        self,
-        scope: Scope,
-        endpoint: str,
-        parameters: Parameters,
-        identity: Identity,
-        by_form: bool,
-        started_s: float,
-    ) -> _Composed:
+    async def _steer(self, scope: Scope, asked: _Asked, *, by_form: bool) -> Composed:
         view = self._knowledge.view
         if view is None:
             raise LeftError("no-snapshot")
         if not len(view.links):
             raise LeftError("nothing-linked")
-        session = self.sessions.peek(identity)
-        plan = decide(endpoint, parameters, session, self._settings.steering, started_s)
+        settings = self._settings.steering
+        session = self.sessions.peek(asked.identity)
+        plan = decide(asked.endpoint, asked.parameters, session, settings, asked.at_s)
         if isinstance(plan, Leave):
             raise LeftError(plan.reason)
-        budget_s = self._settings.steering.deadline_ms / 1000
-        until_s = asyncio.get_running_loop().time() + budget_s - _RESERVE_S
+        budget_s = settings.deadline_ms / 1000
+        until_s = asyncio.get_running_loop().time() + budget_s - min(_RESERVE_S, budget_s / 5)
         asker = Asker(
             self._upstream,
-            parameters,
+            asked.parameters,
             headers.request_headers(scope["headers"], scope, self._settings.server),
             plan.format,
             by_form=by_form,
         )
+        # Login first: nothing that is kept is used before the upstream said ok to this login.
         async with asyncio.timeout_at(until_s):
-            if plan.await_playing:
-                session = await self._await_playing(identity, started_s)
-            seeds = choose_seeds(plan, view, session)
-            # Login first: one call with this request's login, about a song that it must see.
-            first, _ = await asker.song(view.links.song_id(seeds[0]))
-            await self._check_folders(plan, asker)
-        confirmed = self.sessions.get(identity) or session
+            if plan.probe:
+                await asker.ask("ping")
+                session = await self._await_playing(asked)
+            first, seeds = await self._confirm(asker, view, choose_seeds(plan, view, session))
+            if len(plan.folder_ids) > 1 and not set(plan.folder_ids) <= await asker.folder_ids():
+                raise LeftError("folder-not-seen")  # one unknown is the upstream's own error
+        confirmed = self.sessions.get(asked.identity) or session
         choice = Choice(
             plan,
             view,
             seeds,
             confirmed,
             self._ranking,
-            now_s=started_s,
-            remembers=self._settings.steering.history != "off",
+            now_s=asked.at_s,
+            remembers=settings.history != "off",
         )
         in_thread = view.snapshot.n >= THREAD_FROM
         song_ids, songs = await self._hydrate(plan.count, choice, asker, until_s, in_thread)
         if not songs:
             raise LeftError("no-songs")
-        self._remember(plan, view, parameters, confirmed, song_ids, started_s)
-        return _composed(plan, first, songs)
+        self._remember(plan, view, confirmed, song_ids, asked.at_s)
+        return dress(plan, first, songs)
 
-    async def _await_playing(self, identity: Identity, started_s: float) -> Session:
-        """The session once it is known what plays, or as it is after `AWAIT_PLAYING_S`."""
+    async def _confirm(
+        self, asker: Asker, view: View, seeds: Sequence[int]
+    ) -> tuple[Reply, Sequence[int]]:
+        """The first answer to this login, and those seeds that this user may see.
+
+        An artist's songs may lie in several music folders: one song of each is asked for.
+        """
+        first: Reply | None = None
+        seen: list[int] = []
+        refused = RefusedError(NOT_FOUND)
+        for group in by_folder(seeds, view):
+            try:
+                reply, _ = await asker.song(view.links.song_id(group[0]))
+            except RefusedError as error:
+                if error.code not in (NOT_FOUND, NOT_AUTHORISED):
+                    raise  # the login itself: asking again would only count as another try
+                refused = error
+                continue
+            first = first or reply
+            seen += group
+        if first is None:
+            raise refused
+        return first, seen
+
+    async def _await_playing(self, asked: _Asked) -> Session:
+        """The session once it is known what plays, or as it is after `AWAIT_PLAYING_S`.
+
+        `getTranscodeDecision` may be about the next song: it counts if nothing better comes.
+        """
         loop = asyncio.get_running_loop()
         until_s = loop.time() + AWAIT_PLAYING_S
+        since_s = asked.at_s - _JUST_BEFORE_S
         while True:
-            session = self.sessions.peek(identity)
-            playing = session.playing
-            if playing is not None and playing.at_s >= started_s - _JUST_BEFORE_S:
+            session = self.sessions.peek(asked.identity)
+            if session.playing is not None and session.playing.at_s >= since_s:
                 return session
             if loop.time() >= until_s:
-                return session
+                break
             await asyncio.sleep(_AWAIT_STEP_S)
-
-    async def _check_folders(self, plan: Plan, asker: Asker) -> None:
-        """Several folders in one call: an unknown one among them is the upstream's error."""
-        if len(plan.folder_ids) < 2:
-            return
-        reply = await asker.ask("getMusicFolders")
-        if not set(plan.folder_ids) <= _folder_ids(reply):
-            raise LeftError("folder-not-seen")
+        if session.decided is not None and session.decided.at_s >= since_s:
+            session.note_playing(session.decided.song_id, asked.at_s, Evidence.STARTS)
+        return session
 
     async def _hydrate(
         self, count: int, choice: Choice, asker: Asker, until_s: float, in_thread: bool
@@ -274,25 +304,39 @@ class Steering:
         """The best songs as this user sees them; others come in the place of hidden ones."""
         ids: list[str] = []
         songs: list[Any] = []
-        seen: set[int] = set()
+        rows: set[int] = set()
         loop = asyncio.get_running_loop()
-        while len(songs) < count and loop.time() < until_s:
+        for turn in range(_MOST_TURNS):
             missing = count - len(songs)
-            chosen = (
-                await asyncio.to_thread(choice.best, missing, seen)
-                if in_thread
-                else choice.best(missing, seen)
-            )
-            found = await asker.songs([one.song_id for one in chosen], until_s)
-            seen.update(one.row for one in chosen)
-            shown = [
-                (one.song_id, song)
-                for one, song in zip(chosen, found, strict=True)
-                if song is not None
-            ]
-            ids += [song_id for song_id, _ in shown]
-            songs += [song for _, song in shown]
-            if len(shown) == len(chosen):  # all that there is, or all that was asked for
+            if missing <= 0 or loop.time() >= until_s:
+                break
+            try:
+                async with asyncio.timeout_at(until_s):
+                    chosen = (
+                        await asyncio.to_thread(choice.best, missing, rows)
+                        if in_thread
+                        else choice.best(missing, rows)
+                    )
+                found = await asker.songs([one.song_id for one in chosen], until_s)
+                unseen = [
+                    one.song_id
+                    for one, song in zip(chosen, found, strict=True)
+                    if isinstance(song, Missing)
+                ]
+                if Missing.HIDDEN in found and turn == 0:
+                    async with asyncio.timeout_at(until_s):
+                        choice.restrict(await asker.folder_ids())
+            except (TimeoutError, UpstreamError, AnswerError, RefusedError):
+                if not songs:
+                    raise
+                break
+            choice.hide(unseen)
+            for one, song in zip(chosen, found, strict=True):
+                if not isinstance(song, Missing):
+                    rows.add(one.row)
+                    ids.append(one.song_id)
+                    songs.append(song)
+            if not unseen:  # all that there is, or all that was asked for
                 break
         return ids, songs
 
@@ -300,7 +344,6 @@ class Steering:
         self,
         plan: Plan,
         view: View,
-        parameters: Parameters,
         session: Session,
         song_ids: Sequence[str],
         at_s: float,
@@ -308,11 +351,11 @@ class Steering:
         if plan.seed_id:
             is_song = view.links.song(plan.seed_id) is not None
             session.note_similar([plan.seed_id] if is_song else [], plan.count, at_s)
-        elif is_probe(parameters):
+        elif plan.probe:
             session.probe_at_s = at_s
         session.note_served(song_ids, at_s, pool=plan.is_pool)
 
-    async def _answer(self, composed: _Composed, send: Send, started_s: float) -> None:
+    async def _answer(self, composed: Composed, send: Send, started_s: float) -> None:
         seconds = self._timer() - started_s
         self._metrics.requests["steer", "steered"] += 1
         self._metrics.observe_steering(seconds * 1000)
@@ -320,7 +363,7 @@ class Steering:
             {
                 "type": "http.response.start",
                 "status": 200,
-                "headers": [*composed.headers, *_marks("steered", seconds * 1000)],
+                "headers": [*composed.headers, *response_marks("steered", seconds * 1000)],
             }
         )
         await send({"type": "http.response.body", "body": composed.body})
@@ -336,35 +379,3 @@ def _path(scope: Scope) -> str:
     """The decoded path; the application has taken Segue's own base path off."""
     path: str = scope["path"]
     return path
-
-
-def _marks(what: str, own_ms: float) -> list[tuple[bytes, bytes]]:
-    return [
-        (b"X-Segue", what.encode("ascii")),
-        (b"Server-Timing", b"segue;dur=%.1f" % own_ms),
-    ]
-
-
-def _folder_ids(reply: Reply) -> set[str]:
-    folders = reply.answer.payload("musicFolders")
-    if folders is None:
-        return set()
-    entries = folders if reply.answer.is_xml else folders.get("musicFolder") or ()
-    return {str(entry.get("id")) for entry in entries}
-
-
-def _composed(plan: Plan, template: Reply, songs: Sequence[Any]) -> _Composed:
-    body = wrap(compose(template.answer, plan.listing, songs), plan.format, plan.callback)
-    media_type = calls.header(template.headers, b"content-type")
-    if plan.format is Format.JSONP or not media_type:
-        media_type = plan.format.media_type.encode("ascii")
-    kept = [
-        (name, value)
-        for name, value in headers.response_headers(template.headers)
-        if name.lower() not in _NOT_OURS
-    ]
-    dated = [(n, v) for n, v in template.headers if n.lower() == b"date"]
-    return _Composed(
-        [(b"Content-Type", media_type), *kept, *dated, (b"Content-Length", b"%d" % len(body))],
-        body,
-    )

@@ -184,18 +184,24 @@ class Client:
 
     async def songs(self, folder_id: str = "") -> AsyncIterator[ServerSong]:
         """Every song that this account sees (of one music folder), by paging `search3`."""
-        offset = 0
         limits = {"musicFolderId": folder_id} if folder_id else {}
+        known: set[str] = set()
+        offset = 0
         while True:
             answer = await self.call(
                 "search3", query="", artistCount=0, albumCount=0, songCount=PAGE,
                 songOffset=offset, **limits,
             )  # fmt: skip
             page = (answer.payload("searchResult3") or {}).get("song") or []
-            for child in page:
-                yield ServerSong.from_child(child, folder_id)
-            if len(page) < PAGE:
+            songs = [ServerSong.from_child(child, folder_id) for child in page]
+            new = [song for song in songs if song.song_id and song.song_id not in known]
+            # Not "shorter than a page": some servers give fewer than asked for. And one that
+            # does not know songOffset gives the same page for ever.
+            if not new:
                 return
+            for song in new:
+                known.add(song.song_id)
+                yield song
             offset += len(page)
 
     async def native_songs(self) -> list[ServerSong] | None:

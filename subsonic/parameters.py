@@ -19,7 +19,8 @@ SECRET: Final = frozenset(
      "x-nd-authorization", "cookie", "set-cookie", "proxy-authorization")
 )  # fmt: skip
 
-_MAX_FIELDS: Final = 1000
+#: A play queue of some thousand songs is one call.
+_MAX_FIELDS: Final = 10_000
 
 
 class ParameterError(ValueError):

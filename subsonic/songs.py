@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -62,7 +63,6 @@ class ServerSong:
         tags = row.get("tags")
         genres = tags.get("genre") if isinstance(tags, dict) else None
         named = [_text(g) for g in genres] if isinstance(genres, list) else []
-        duration = row.get("duration")
         return cls(
             song_id=_text(row.get("id")),
             path=_text(row.get("path")),
@@ -70,7 +70,7 @@ class ServerSong:
             root=_text(row.get("libraryPath")),
             folder_id=_text(row.get("libraryId")),
             size_bytes=_integer(row.get("size")),
-            duration_s=float(duration) if isinstance(duration, (int, float)) else 0.0,
+            duration_s=_seconds(row.get("duration")),
             title=_text(row.get("title")),
             artist=_text(row.get("artist")),
             album=_text(row.get("album")),
@@ -83,7 +83,8 @@ class ServerSong:
 
 def _text(value: object) -> str:
     if isinstance(value, str):
-        return value
+        # What is no character (a lone surrogate) could be sent to no server and no database.
+        return value.encode("utf-8", "replace").decode("utf-8")
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
 
 
@@ -93,6 +94,12 @@ def _integer(value: object) -> int:
     except (TypeError, ValueError, OverflowError):
         return 0
     return number if 0 <= number < 2**62 else 0
+
+
+def _seconds(value: object) -> float:
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
+        return 0.0
+    return float(value)
 
 
 def _values(items: object, key: str) -> list[str]:

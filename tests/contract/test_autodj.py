@@ -64,7 +64,7 @@ async def test_limits_of_a_random_call_are_kept(tmp_path: Path) -> None:
         assert unknown.headers["x-segue"] == "forwarded; reason=unknown-genre"
         for folders in ("99", ["1", "99"]):
             response = await house.call("getRandomSongs", musicFolderId=folders)
-            assert response.headers["x-segue"].startswith("forwarded")
+            assert response.headers["x-segue"] == "forwarded; reason=failed"
             assert response.json()["subsonic-response"]["error"]["code"] == 70
         mine = await house.call("getRandomSongs", musicFolderId="2", user="bob")
         assert mine.json()["subsonic-response"]["error"]["code"] == 70
@@ -74,11 +74,13 @@ def feishin(house: House, **parameters: str) -> dict[str, str]:
     return {"u": "admin", "p": "sesame", "v": "1.13.0", "c": "Feishin", "f": "json", **parameters}
 
 
-async def folder_act(house: House, playing: str, delay_s: float) -> list[httpx2.Response]:
+async def folder_act(
+    house: House, playing: str, delay_s: float, genre: str = "Rock"
+) -> list[httpx2.Response]:
     """Feishin with a folder selected: the random call, 20 ms later what plays, then the second."""
     headers = {"User-Agent": "Electron"}
     native = {**headers, "X-ND-Authorization": f"Bearer {house.server.token('admin')}"}
-    probe = feishin(house, genre=genre_id("Rock"), size="50", musicFolderId="1")
+    probe = feishin(house, genre=genre_id(genre), size="50", musicFolderId="1")
     first = asyncio.create_task(
         house.http.post(f"{house.url}/rest/getRandomSongs.view", data=probe, headers=headers)
     )
@@ -119,6 +121,63 @@ async def test_without_any_word_of_what_plays_the_folder_form_is_left_alone(hous
     assert response.headers["x-segue"] == "forwarded; reason=no-seed"
 
 
+async def test_a_genre_that_gives_nothing_leads_on_to_the_second_question(tmp_path: Path) -> None:
+    """The only song of its genre plays: the first call finds none, the second is steered."""
+    server = FakeServer(400)
+    server.songs["song0004"].update(genre="Zydeco", genres=[{"name": "Zydeco"}])
+    async with keep_house(tmp_path, server=server) as house:
+        first, second = await folder_act(house, "song0004", 0.02, genre="Zydeco")
+        assert first.headers["x-segue"] == "forwarded; reason=no-songs"
+        assert second.headers["x-segue"] == "steered"
+        songs = second.json()["subsonic-response"]["randomSongs"]["song"]
+        assert house.styles(songs[:5]) == {0}
+
+
+async def test_a_similar_call_that_was_late_begins_an_act_all_the_same(tmp_path: Path) -> None:
+    async with keep_house(tmp_path, steering=SteeringSettings(deadline_ms=150)) as house:
+        house.server.delay_s["getSong"] = 1.0
+        similar = await house.call("getSimilarSongs", id="song0002", count=5)
+        assert similar.headers["x-segue"] == "forwarded; reason=deadline"
+        house.server.delay_s.clear()
+        more = await house.call("getRandomSongs", size=50)
+        assert more.headers["x-segue"] == "steered"
+        pool = more.json()["subsonic-response"]["randomSongs"]["song"]
+        assert house.styles(pool[:5]) == {2}
+
+
+async def test_a_decision_alone_tells_what_has_just_begun(tmp_path: Path) -> None:
+    async with keep_house(tmp_path, server=FakeServer(400)) as house:
+        await house.call("scrobble", id="song0001", submission="false", client="Feishin")
+        await asyncio.sleep(1.1)
+        probe = house.call(
+            "getRandomSongs", genre="%", size=50, musicFolderId="1", client="Feishin"
+        )
+        answer = asyncio.create_task(probe)
+        await asyncio.sleep(0.02)
+        await house.call("getTranscodeDecision", mediaId="song0004", client="Feishin")
+        pool = (await answer).json()["subsonic-response"]["randomSongs"]["song"]
+        assert house.styles(pool[:8]) == {0}
+
+
+async def test_a_queue_of_thousands_is_believed(tmp_path: Path) -> None:
+    async with keep_house(tmp_path, server=FakeServer(3000)) as house:
+        ids = list(house.server.songs)
+        await house.call("savePlayQueue", method="POST", id=ids[:2500], client="Feishin")
+        songs = await house.songs("getSimilarSongs", id=ids[2600], count=20, client="Feishin")
+        assert not {song["id"] for song in songs} & set(ids[:2500])
+
+
+async def test_a_genre_of_wildcards_holds_nobody_up(house: House) -> None:
+    await house.call("scrobble", id="song0004", submission="false", client="Feishin")
+    for pattern in ("%" * 500 + "zq", "%c%l%" * 2000, "_%" * 1000):
+        started = asyncio.get_running_loop().time()
+        await house.call(
+            "getRandomSongs", genre=pattern, size=50, musicFolderId="1", client="Feishin",
+            method="POST",
+        )  # fmt: skip
+        assert asyncio.get_running_loop().time() - started < 2
+
+
 async def test_reports_that_the_server_refused_are_not_believed(house: House) -> None:
     await house.call("scrobble", id="song0002", submission="false", p="wrong")
     native = {"X-ND-Authorization": "Bearer " + house.server.token("admin") + "x"}
@@ -141,7 +200,8 @@ async def test_a_stranger_who_names_a_user_learns_nothing_and_changes_nothing(ho
             await house.call("getRandomSongs", p="guess", client="Feishin", **call)  # type: ignore[arg-type]
             for call in calls
         ]
-        return [(response.content, response.headers["x-segue"]) for response in stolen]
+        told = ("x-segue", "server-timing")
+        return [(r.content, "|".join(r.headers[name] for name in told)) for r in stolen]
 
     before = await answers()
     assert all(b'"code": 40' in body for body, _ in before)

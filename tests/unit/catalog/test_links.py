@@ -110,8 +110,14 @@ def test_no_links_at_all(tmp_path: Path) -> None:
     assert links.select(genre="x", from_year=3).tolist() == []
 
 
-def test_folders_of_songs(links: Links) -> None:
+def test_folders_of_songs(links: Links, tmp_path: Path) -> None:
     assert [links.folder(s) for s in range(4)] == ["2", "1", "2", "1"]
+    snapshot = open_snapshot(tmp_path)
+    assert snapshot is not None
+    with_unknown = Links(snapshot, [(Song("a", folder_id="1"), 0), (Song("b"), 10)])
+    assert with_unknown.folder(1) == ""
+    assert with_unknown.select(folder_ids=("1",)).tolist() == [True, False]
+    assert with_unknown.select(folder_ids=("2", "")).tolist() == [False, True]
 
 
 @given(st.text("ab%_", max_size=12), st.text("ab", max_size=12))

@@ -42,6 +42,8 @@ def test_every_kind_of_login_names_its_user() -> None:
     assert user("", (b"x-nd-authorization", f"Bearer {token(sub='Bob')}".encode())) == "bob"
     assert user("", (b"authorization", b"Basic " + base64.b64encode(b"Bob:pa:ss"))) == "bob"
     assert user("", (b"remote-user", b"Bob"), trusted="Remote-User") == "bob"
+    assert user("u=%C3%84ra") == "Ära"  # servers fold ASCII letters only
+    assert user("u=%E2%84%AAate") != user("u=kate")
     key = user("apiKey=sesame")
     assert key.startswith("key:")
     assert "sesame" not in key
@@ -56,6 +58,7 @@ def test_every_kind_of_login_names_its_user() -> None:
         (f"u=bob&jwt={token(sub='eve')}", []),
         ("u=bob&apiKey=k", []),
         ("u=bob&jwt=garbage", []),
+        ("u=bob", [(b"x-nd-authorization", b"Bearer a." + base64.b64encode(b"[" * 6000) + b".c")]),
         ("u=bob", [(b"authorization", b"Basic !!")]),
     ],
 )
@@ -89,7 +92,7 @@ def test_client_agent_and_player() -> None:
         (
             [
                 (b"content-type", b"application/x-www-form-urlencoded"),
-                (b"content-length", b"70000"),
+                (b"content-length", b"700000"),
             ],
             False,
         ),

@@ -85,12 +85,14 @@ def test_feishin_with_a_folder_selected() -> None:
     assert is_probe(Parameters.parse(probe.encode()))
     plan = decided("getRandomSongs", probe)
     assert isinstance(plan, Plan)
-    assert plan.await_playing
+    assert plan.probe
     assert plan.folder_ids == ("1",)
     follow = "c=Feishin&musicFolderId=1&size=10"
     after = decided("getRandomSongs", follow, Session(probe_at_s=NOW_S - 1.9))
     assert isinstance(after, Plan)
-    assert (after.count, after.await_playing) == (10, False)
+    assert (after.count, after.probe) == (10, False)
+    other = decided("getRandomSongs", "c=Other&musicFolderId=1&size=10", Session(probe_at_s=NOW_S))
+    assert other == Leave("true-random")
     late = decided("getRandomSongs", follow, Session(probe_at_s=NOW_S - 2.1))
     assert late == Leave("true-random")
 

@@ -23,7 +23,7 @@ async def told(
     async def send(message: Any) -> None:
         passed.append(message)
 
-    tap = OkTap(send, is_xml, subsonic, lambda: called.append(True))
+    tap = OkTap(send, is_xml=is_xml, subsonic=subsonic, on_ok=lambda: called.append(True))
     headers = [(b"Content-Encoding", encoding)] if encoding else []
     messages: list[Any] = [{"type": "http.response.start", "status": status, "headers": headers}]
     messages += [{"type": "http.response.body", "body": p, "more_body": True} for p in pieces]
@@ -56,7 +56,9 @@ async def test_compressed_answers_are_looked_into() -> None:
 @pytest.mark.anyio
 async def test_bombs_and_long_answers_are_not_kept() -> None:
     assert not await told([gzip.compress(b" " * 10_000_000 + OK_JSON)], encoding=b"gzip")
-    assert not await told([OK_JSON + b" " * 70_000])
+    assert await told([OK_JSON + b" " * 70_000])  # its beginning tells
+    late = OK_JSON.replace(b'{"status"', b'{"pad":"' + b"x" * 70_000 + b'","status"')
+    assert not await told([late])
 
 
 @pytest.mark.anyio

@@ -4,7 +4,14 @@ import pytest
 
 from proxy.calls import Identity
 from proxy.observation import observe
-from proxy.session import MAX_SESSIONS, SERVED_TTL_S, Evidence, Session, Sessions
+from proxy.session import (
+    MAX_SESSIONS,
+    MAX_SESSIONS_OF_A_USER,
+    SERVED_TTL_S,
+    Evidence,
+    Session,
+    Sessions,
+)
 from subsonic.parameters import Parameters
 
 
@@ -90,6 +97,15 @@ def test_sessions_are_bounded_in_number_and_time() -> None:
     assert len(sessions) == MAX_SESSIONS
     clock.now_s += 13 * 3600
     assert playing(sessions.peek(Identity("user 2005", "c"))) is None
+
+
+def test_a_user_with_many_clients_does_not_push_others_out() -> None:
+    sessions = Sessions(Clock())
+    sessions.note_playing(FEISHIN, "x", 1, Evidence.STARTS)
+    for i in range(500):
+        sessions.get(Identity("eve", f"client {i}"))
+    assert playing(sessions.peek(FEISHIN)) == "x"
+    assert len(sessions) == MAX_SESSIONS_OF_A_USER + 1
 
 
 def test_a_decision_about_the_next_song_does_not_hide_what_plays() -> None:

@@ -1,0 +1,52 @@
+"""Answers of our own, in the upstream's clothes: its envelope, its headers, the client's format."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from proxy import calls, headers
+from proxy.decisions import Plan
+from proxy.hydration import Reply
+from subsonic.envelope import Format, compose, wrap
+
+#: The upstream's, about a body that is not the one we send.
+_NOT_OURS: Final = frozenset(
+    (b"content-length", b"content-encoding", b"transfer-encoding", b"content-type", b"etag",
+     b"last-modified", b"date")
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A whole answer: raw headers with the body's length, and the body."""
+
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+def marks(what: str, own_ms: float) -> list[tuple[bytes, bytes]]:
+    """The headers that tell Segue's part in a call that may be steered."""
+    return [
+        (b"X-Segue", what.encode("ascii")),
+        (b"Server-Timing", b"segue;dur=%.1f" % own_ms),
+    ]
+
+
+def dress(plan: Plan, template: Reply, songs: Sequence[Any]) -> Composed:
+    """These songs as the answer to a plan, with what the upstream put on its own answer."""
+    body = wrap(compose(template.answer, plan.listing, songs), plan.format, plan.callback)
+    media_type = calls.header(template.headers, b"content-type")
+    if plan.format is Format.JSONP or not media_type:
+        media_type = plan.format.media_type.encode("ascii")
+    kept = [
+        (name, value)
+        for name, value in headers.response_headers(template.headers)
+        if name.lower() not in _NOT_OURS
+    ]
+    dated = [(n, v) for n, v in template.headers if n.lower() == b"date"]
+    return Composed(
+        [(b"Content-Type", media_type), *kept, *dated, (b"Content-Length", b"%d" % len(body))],
+        body,
+    )
