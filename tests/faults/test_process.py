@@ -1,0 +1,151 @@
+"""`segue serve` as a process: a full disk, and a stop in the middle of streams."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from proxy.linking import link_server
+from subsonic.client import Client
+from subsonic.settings import UpstreamSettings
+from tests.contract.conftest import serving, write_catalog
+from tests.contract.upstream import FakeServer
+from tests.faults.load import LOGIN, Call
+from tests.unit.proxy.wire import Exchange, RawUpstream, Reply, read_reply
+
+pytestmark = pytest.mark.anyio
+
+SERVE = (sys.executable, "-c", "import sys; from cli.main import main; sys.exit(main())")
+SIMILAR = Call(f"/rest/getSimilarSongs?{LOGIN}&id=song0001&count=5")
+
+
+def no_room() -> None:
+    """Every write to a file fails, as on a full disk; Python ignores the signal that comes too."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+
+@contextlib.asynccontextmanager
+async def served(
+    folder: Path, upstream_url: str, *, full_disk: bool = False, drain_s: float = 2
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
+    """The process and its port, once it listens."""
+    with contextlib.closing(await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)) as probe:
+        port = probe.sockets[0].getsockname()[1]
+    configuration = folder / "config.toml"
+    configuration.write_text(
+        f'[server]\nhost = "127.0.0.1"\nport = {port}\ndrain_s = {drain_s}\n'
+        f'[upstream]\nurl = "{upstream_url}"\n[library]\ndata = "{folder / "data"}"\n'
+    )
+    process = await asyncio.create_subprocess_exec(
+        *SERVE, "--config", str(configuration), "serve", stderr=asyncio.subprocess.PIPE,
+        preexec_fn=no_room if full_disk else None,
+    )  # fmt: skip
+    try:
+        for _ in range(400):
+            assert process.returncode is None
+            with contextlib.suppress(OSError):
+                (await asyncio.open_connection("127.0.0.1", port))[1].close()
+                break
+            await asyncio.sleep(0.025)
+        yield process, port
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def ask(port: int, call: Call) -> Reply:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(call.request())
+        return await asyncio.wait_for(read_reply(reader), 5)
+    finally:
+        writer.close()
+
+
+async def test_a_full_disk_harms_no_call(tmp_path: Path) -> None:
+    server = FakeServer()
+    data = tmp_path / "data"
+    data.mkdir()
+    write_catalog(data, server)
+    async with serving(server) as upstream_url:
+        async with Client(UpstreamSettings(upstream_url, "admin", "sesame")) as client:
+            await link_server(client, data)
+        async with served(tmp_path, upstream_url, full_disk=True) as (process, port):
+            for number in range(20):
+                song = f"song{number:04d}"
+                for call in (
+                    Call(f"/rest/scrobble?{LOGIN}&id={song}&submission=false"),
+                    Call(f"/rest/scrobble?{LOGIN}&id={song}&submission=true"),
+                    SIMILAR,
+                    Call(f"/rest/getRandomSongs?{LOGIN}&size=3"),
+                ):
+                    reply = await ask(port, call)
+                    assert (reply.status, b'"ok"' in reply.body) == (200, True)
+            process.send_signal(signal.SIGTERM)
+            await asyncio.wait_for(process.wait(), 5)
+            assert process.returncode == 0
+
+
+async def test_a_stop_lets_streams_end(tmp_path: Path) -> None:
+    """Streams and slow answers under way are served whole; nobody new is let in."""
+    events = asyncio.Event()
+
+    async def answer(exchange: Exchange) -> None:
+        if exchange.seen.target == b"/api/events":
+            exchange.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n")
+            await exchange.gone()
+            events.set()
+            return
+        exchange.write(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n")
+        for _ in range(20):
+            exchange.write(bytes(10_000))
+            await exchange.writer.drain()
+            await asyncio.sleep(0.05)
+
+    upstream = RawUpstream(handler=answer)
+    await upstream.start()
+    try:
+        async with served(tmp_path, upstream.url, drain_s=5) as (process, port):
+            targets = ["/rest/stream?id=1"] * 8 + ["/api/events"]
+            asked = [asyncio.create_task(ask(port, Call(target))) for target in targets]
+            while len(upstream.seen) < len(targets):  # noqa: ASYNC110 - it has no event for it
+                await asyncio.sleep(0.02)
+            await asyncio.sleep(0.1)
+            process.send_signal(signal.SIGTERM)
+            await asyncio.wait_for(events.wait(), 1)  # a stream without an end is not waited for
+            with pytest.raises(OSError, match="Connect call failed"):
+                await asyncio.open_connection("127.0.0.1", port)
+            streams = await asyncio.gather(*asked[:8])
+            assert all(s.whole and len(s.body) == 200_000 for s in streams)
+            assert await asyncio.wait_for(process.wait(), 5) == 0
+            asked[8].cancel()
+            await asyncio.gather(asked[8], return_exceptions=True)
+    finally:
+        await upstream.stop()
+
+
+async def test_a_stop_does_not_wait_for_ever(tmp_path: Path) -> None:
+    async def endless(exchange: Exchange) -> None:
+        exchange.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx")
+        await exchange.gone()
+
+    upstream = RawUpstream(handler=endless)
+    await upstream.start()
+    try:
+        async with served(tmp_path, upstream.url, drain_s=1) as (process, port):
+            asked = asyncio.create_task(ask(port, Call("/rest/stream?id=1")))
+            while not upstream.seen:  # noqa: ASYNC110 - it has no event for it
+                await asyncio.sleep(0.02)
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(process.wait(), 4) == 0
+            assert not (await asked).whole
+    finally:
+        await upstream.stop()
