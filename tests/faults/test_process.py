@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import resource
 import signal
-import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -18,47 +14,12 @@ from subsonic.settings import UpstreamSettings
 from tests.contract.conftest import serving, write_catalog
 from tests.contract.upstream import FakeServer
 from tests.faults.load import LOGIN, Call
+from tests.faults.process import served
 from tests.unit.proxy.wire import Exchange, RawUpstream, Reply, read_reply
 
 pytestmark = pytest.mark.anyio
 
-SERVE = (sys.executable, "-c", "import sys; from cli.main import main; sys.exit(main())")
 SIMILAR = Call(f"/rest/getSimilarSongs?{LOGIN}&id=song0001&count=5")
-
-
-def no_room() -> None:
-    """Every write to a file fails, as on a full disk; Python ignores the signal that comes too."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-
-
-@contextlib.asynccontextmanager
-async def served(
-    folder: Path, upstream_url: str, *, full_disk: bool = False, drain_s: float = 2
-) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
-    """The process and its port, once it listens."""
-    with contextlib.closing(await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)) as probe:
-        port = probe.sockets[0].getsockname()[1]
-    configuration = folder / "config.toml"
-    configuration.write_text(
-        f'[server]\nhost = "127.0.0.1"\nport = {port}\ndrain_s = {drain_s}\n'
-        f'[upstream]\nurl = "{upstream_url}"\n[library]\ndata = "{folder / "data"}"\n'
-    )
-    process = await asyncio.create_subprocess_exec(
-        *SERVE, "--config", str(configuration), "serve", stderr=asyncio.subprocess.PIPE,
-        preexec_fn=no_room if full_disk else None,
-    )  # fmt: skip
-    try:
-        for _ in range(400):
-            assert process.returncode is None
-            with contextlib.suppress(OSError):
-                (await asyncio.open_connection("127.0.0.1", port))[1].close()
-                break
-            await asyncio.sleep(0.025)
-        yield process, port
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
 
 
 async def ask(port: int, call: Call) -> Reply:

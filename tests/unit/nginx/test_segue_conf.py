@@ -1,12 +1,9 @@
-"""nginx/segue.conf with a real nginx, where there is one: headers, fall-back to Navidrome."""
+"""nginx/*.conf with a real nginx, where there is one: who is asked what, headers, fall-back."""
 
 from __future__ import annotations
 
 import json
-import shutil
-import socket
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -17,7 +14,19 @@ from typing import Any
 
 import pytest
 
-CONF = Path(__file__).resolve().parents[3] / "nginx" / "segue.conf"
+from tests.unit.nginx.front import (
+    CONFIGURATIONS,
+    free_port,
+    nginx_in_front,
+    nginx_program,
+    write_configuration,
+)
+
+STEERED = ("getSimilarSongs", "getSimilarSongs2.view", "getRandomSongs")
+REPORTS = ("scrobble.view", "reportPlayback", "star", "unstar", "setRating", "savePlayQueue.view",
+           "savePlayQueueByIndex", "getTranscodeDecision")  # fmt: skip
+OTHERS = ("/rest/ping.view", "/rest/getSong", "/rest/stream?id=1", "/app/", "/api/song",
+          "/api/song/1/x", "/rest/getSimilarSongs3", "/rest/scrobbles", "/api/events")  # fmt: skip
 
 
 class Echo(HTTPServer):
@@ -64,49 +73,16 @@ def servers() -> Iterator[tuple[Echo, Echo]]:
     navidrome.stop()
 
 
-@pytest.fixture
-def front(tmp_path: Path, servers: tuple[Echo, Echo]) -> Iterator[str]:
+@pytest.fixture(params=CONFIGURATIONS)
+def front(
+    request: pytest.FixtureRequest, tmp_path: Path, servers: tuple[Echo, Echo]
+) -> Iterator[str]:
     """The address of an nginx with our configuration in front of both."""
-    program = shutil.which("nginx", path="/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin")
-    if program is None:
-        pytest.skip("needs nginx")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
     segue, navidrome = servers
-    text = CONF.read_text("utf-8")
-    for old, new in (
-        ("127.0.0.1:4040", f"127.0.0.1:{segue.server_port}"),
-        ("127.0.0.1:4533", f"127.0.0.1:{navidrome.server_port}"),
-        ("    listen 80;\n", f"    listen 127.0.0.1:{port};\n"),
-        ("    listen [::]:80;\n", ""),
-    ):
-        assert old in text
-        text = text.replace(old, new)
-    places = "".join(
-        f"{kind}_temp_path {tmp_path}/{kind};\n"
-        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    (tmp_path / "nginx.conf").write_text(
-        f"daemon off;\nmaster_process off;\npid {tmp_path}/pid;\nerror_log {tmp_path}/error.log;\n"
-        f"events {{}}\nhttp {{\n{places}{text}}}\n"
-    )
-    process = subprocess.Popen(
-        [program, "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            assert process.poll() is None, process.communicate()[0]
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            except OSError:
-                time.sleep(0.02)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.communicate(timeout=10)
+    with nginx_in_front(
+        tmp_path, request.param, segue.server_port, navidrome.server_port
+    ) as address:
+        yield address
 
 
 def ask(url: str, body: bytes | None = None, **headers: str) -> dict[str, Any]:
@@ -119,14 +95,57 @@ def ask(url: str, body: bytes | None = None, **headers: str) -> dict[str, Any]:
         return told
 
 
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_who_is_asked_what(tmp_path: Path, servers: tuple[Echo, Echo], name: str) -> None:
+    segue, navidrome = servers
+    with nginx_in_front(tmp_path, name, segue.server_port, navidrome.server_port) as front:
+        for endpoint in (*STEERED, *REPORTS):
+            target = f"/rest/{endpoint}?u=a&id=%2F%c3%bc;x"
+            told = ask(front + target)
+            assert (told["name"], told["path"]) == ("segue", target)
+            told = ask(front + target, b"id=1")
+            assert (told["name"], told["body"]) == ("segue", "id=1")
+        assert ask(f"{front}/api/song/4Fa")["name"] == "segue"
+        for target in OTHERS:
+            told = ask(front + target)
+            expected = "segue" if name == "segue.conf" else "navidrome"
+            assert (told["name"], told["path"]) == (expected, target)
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_the_lines_that_are_commented_out_are_right_too(tmp_path: Path, name: str) -> None:
+    """TLS, HTTP/2 and the real address behind another proxy."""
+    certificate, key = tmp_path / "fullchain.pem", tmp_path / "privkey.pem"
+    program = nginx_program()
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=music",
+         "-keyout", str(key), "-out", str(certificate)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    port = free_port()
+    path = write_configuration(tmp_path, name, 4040, 4533, {
+        "    listen 80;\n": "",
+        "# listen 443 ssl http2;": f"listen 127.0.0.1:{port} ssl http2;",
+        "# ssl_certificate": "ssl_certificate",
+        "/etc/letsencrypt/live/music.example.org": str(tmp_path),
+        "# set_real_ip_from": "set_real_ip_from", "# real_ip_header": "real_ip_header",
+    })  # fmt: skip
+    done = subprocess.run(
+        [program, "-t", "-e", str(tmp_path / "error.log"), "-p", str(tmp_path), "-c", str(path)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "warn" not in done.stderr
+
+
 def test_segue_is_told_who_calls_and_nobody_is_logged_in_by_a_header(front: str) -> None:
     told = ask(
-        f"{front}/rest/ping.view?u=ann", Remote_User="admin", Cookie="nd-player-1=x",
+        f"{front}/rest/getRandomSongs.view?u=ann", Remote_User="admin", Cookie="nd-player-1=x",
         X_Forwarded_For="203.0.113.9",
     )  # fmt: skip
     headers = told["headers"]
     assert told["name"] == "segue"
-    assert told["path"] == "/rest/ping.view?u=ann"
+    assert told["path"] == "/rest/getRandomSongs.view?u=ann"
     assert "remote-user" not in headers
     assert headers["x-forwarded-for"] == "203.0.113.9, 127.0.0.1"
     assert headers["x-forwarded-host"] == headers["host"] == front.removeprefix("http://")
@@ -135,9 +154,11 @@ def test_segue_is_told_who_calls_and_nobody_is_logged_in_by_a_header(front: str)
 
 
 def test_navidrome_answers_when_segue_is_down(front: str, servers: tuple[Echo, Echo]) -> None:
-    assert ask(f"{front}/rest/ping.view")["name"] == "segue"
+    targets = [f"{front}/rest/{endpoint}?u=a&n=1" for endpoint in (*STEERED, *REPORTS)]
+    assert all(ask(target)["name"] == "segue" for target in targets)
     servers[0].stop()
-    assert ask(f"{front}/rest/ping.view")["name"] == "navidrome"
+    for target in (*targets, f"{front}/api/song/1"):
+        assert ask(target)["name"] == "navidrome"
     told = ask(f"{front}/rest/getSimilarSongs", b"id=1&count=5")
     assert (told["name"], told["body"]) == ("navidrome", "id=1&count=5")
 
