@@ -4,6 +4,7 @@
 
     CatalogError
     ├── LibraryError      the library cannot be opened, is newer than this Segue, or is not one
+    ├── HistoryError      the listening history cannot be used
     └── SnapshotError     a published snapshot is damaged or of another format
 """
 
@@ -18,3 +19,7 @@ class LibraryError(CatalogError):
 
 class SnapshotError(CatalogError):
     """A published snapshot cannot be used."""
+
+
+class HistoryError(CatalogError):
+    """`history.db` cannot be used."""

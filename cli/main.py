@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "models": "list, pull or verify the weights",
     "info": "what is known: tracks, links, model, snapshot, last run",
     "doctor": "check everything, and say what to do",
+    "forget": "remove what was kept of a user's listening",
     "config": "show or check the configuration",
     "demo": "see it work, on music of its own",
 }

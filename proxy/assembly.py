@@ -12,6 +12,7 @@ from proxy.application import Application, create_application
 from proxy.knowledge import Knowledge
 from proxy.linking import Linker
 from proxy.metrics import Metrics
+from proxy.recorder import Recorder
 from proxy.settings import ProxySettings
 from proxy.steering import Steering
 from proxy.upstream import HttpUpstream
@@ -55,11 +56,15 @@ def assemble(
     upstream = HttpUpstream(settings.upstream_url)
     knowledge = Knowledge(data)
     linker = Linker(upstream_settings, data)
+    recorder = Recorder(data, timer) if settings.steering.history == "on" else None
 
     @asynccontextmanager
     async def background() -> AsyncIterator[None]:
         await asyncio.to_thread(knowledge.refresh)  # what is there already is used at once
         tasks = [asyncio.create_task(knowledge.follow()), asyncio.create_task(linker.follow())]
+        if recorder is not None:
+            await asyncio.to_thread(recorder.load)
+            tasks.append(asyncio.create_task(recorder.follow()))
         try:
             yield
         finally:
@@ -70,7 +75,9 @@ def assemble(
     return create_application(
         settings,
         upstream=upstream,
-        steering=Steering(settings, ranking, upstream, knowledge, metrics, timer=timer),
+        steering=Steering(
+            settings, ranking, upstream, knowledge, metrics, timer=timer, keeper=recorder
+        ),
         status=KnowledgeStatus(knowledge),
         metrics=metrics,
         background=background,

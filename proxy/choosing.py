@@ -48,7 +48,8 @@ def choose_seeds(plan: Plan, view: View, session: Session) -> Sequence[int]:
             raise LeftError("seed-not-linked")
     else:
         now = [session.playing.song_id] if session.playing else []
-        known = map(view.links.song, [*now, *session.heard_latest(JUST_HEARD)])
+        before = list(reversed(session.heard))[:JUST_HEARD]
+        known = map(view.links.song, [*now, *before])
         seeds = [song for song in known if song is not None][:1]
         if not seeds:
             raise LeftError("no-seed")
@@ -76,7 +77,7 @@ class Choice:
     """The candidates of one call, best first, asked for in portions.
 
     Args:
-        remembers: whether what was heard may count for an artist (history is not off).
+        remembers: whether what was heard and skipped may count (history is not off).
 
     Raises:
         LeftError: the call's genre is an id of no known genre.
@@ -124,18 +125,34 @@ class Choice:
         """A small library runs out: then what was served longer ago comes again, and at last
         anything but what plays now and what the client says it has queued.
         """
-        heard = self._rows(session.heard_latest(RECENTLY_HEARD))
+        heard = self._aged_rows(session.heard_lately(RECENTLY_HEARD, now_s))
+        skipped = self._aged_rows(session.skipped_lately(now_s))
         served = self._rows(session.served_lately(now_s))
         offered = self._rows(session.offered_lately(now_s))
         playing = self._rows([session.playing.song_id]) if session.playing else []
         never = {*playing, *self._rows(session.queue)}
-        back = frozenset([*offered, *served, *heard])
-        familiar = tuple(heard) if remembers else ()
-        return (
-            Context(None, frozenset({*never, *served, *heard}), frozenset(offered), familiar),
-            Context(None, frozenset({*never, *heard[:JUST_HEARD]}), back, familiar),
-            Context(None, frozenset(never), back, familiar),
+        lately = [row for row, _ in heard]
+        back = frozenset([*offered, *served, *lately])
+        mood = Context(
+            heard=tuple(lately) if remembers else (),
+            heard_ages_s=tuple(age for _, age in heard) if remembers else (),
+            skipped=tuple(row for row, _ in skipped) if remembers else (),
+            skipped_ages_s=tuple(age for _, age in skipped) if remembers else (),
         )
+        left = {row for row, _ in skipped}
+        return (
+            replace(
+                mood,
+                excluded=frozenset({*never, *served, *lately, *left}),
+                held_back=frozenset(offered),
+            ),
+            replace(mood, excluded=frozenset({*never, *lately[:JUST_HEARD]}), held_back=back),
+            replace(mood, excluded=frozenset(never), held_back=back),
+        )
+
+    def _aged_rows(self, songs: Iterable[tuple[str, float]]) -> list[tuple[int, float]]:
+        row_of = self._view.links.row
+        return [(row, age_s) for song, age_s in songs if (row := row_of(song)) is not None]
 
     def _rows(self, song_ids: Sequence[str]) -> list[int]:
         row_of = self._view.links.row

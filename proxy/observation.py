@@ -10,7 +10,8 @@ from typing import Final
 from starlette.types import Message, Send
 
 from proxy.calls import Headers, Identity, header
-from proxy.session import Evidence, Sessions
+from proxy.session import Evidence
+from proxy.sessions import Sessions
 from subsonic.envelope import parse
 from subsonic.errors import AnswerError
 from subsonic.parameters import Parameters
@@ -49,8 +50,13 @@ def observe(
             sessions.note_playing(identity, parameters.first("mediaId"), at_s, Evidence.DECISION)
     elif endpoint == "scrobble":
         ids = parameters.all("id")
-        if parameters.first("submission", "true").lower() == "false" and ids:
+        if not ids:
+            return
+        if parameters.first("submission", "true").lower() == "false":
             sessions.note_playing(identity, ids[-1], at_s, Evidence.REPORT)
+        else:
+            for song_id in ids:
+                session.note_completed(song_id, at_s)
     elif endpoint == "reportPlayback":
         if parameters.first("state") in ("starting", "playing"):
             sessions.note_playing(identity, parameters.first("mediaId"), at_s, Evidence.REPORT)

@@ -12,23 +12,24 @@ Feishin's reports come late, interleaved and stale (see docs/clients.md), so evi
 from __future__ import annotations
 
 import enum
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from cachetools import TTLCache
+#: Takes what happens to a song in a session: kind (see catalog.history), song, value, time.
+Journal = Callable[[str, str, float, float], None]
 
-from proxy.calls import Identity
-
-SESSION_TTL_S: Final = 12 * 3600.0
-MAX_SESSIONS: Final = 2000
-MAX_SESSIONS_OF_A_USER: Final = 50
 HEARD_KEPT: Final = 200
+PLAYS_KEPT: Final = 100
 SERVED_KEPT: Final = 2000
 
 #: Served songs count against a song for this long.
 SERVED_TTL_S: Final = 3 * 3600.0
+
+#: A song left sooner than this is skipped, unless the client says that it was heard.
+SKIP_MOST_S: Final = 60.0
+SKIP_TTL_S: Final = 2 * 3600.0
 
 STALE_S: Final = 60.0
 
@@ -54,6 +55,16 @@ class Playing:
 
 
 @dataclass(slots=True)
+class Play:
+    """A song that was played: from when to when, and whether the client said it was heard."""
+
+    song_id: str
+    started_s: float
+    ended_s: float | None = None
+    completed: bool = False
+
+
+@dataclass(slots=True)
 class Session:
     """One user with one client. Song ids are the server's.
 
@@ -66,6 +77,8 @@ class Session:
         similar_at_s, similar_count: the last similar call.
         probe_at_s: when the first of Feishin's two folder calls came.
         decided: the last song about which a client asked how to play it.
+        plays: the last songs, oldest first, with how they ended.
+        journal: told of what happens, if it is to be kept: kind, song, value, time.
     """
 
     playing: Playing | None = None
@@ -77,6 +90,8 @@ class Session:
     similar_at_s: float = float("-inf")
     similar_count: int = 0
     probe_at_s: float = float("-inf")
+    plays: deque[Play] = field(default_factory=lambda: deque(maxlen=PLAYS_KEPT))
+    journal: Journal | None = None
 
     def note_playing(self, song_id: str, at_s: float, evidence: Evidence) -> None:
         """Take a call as evidence that this song plays."""
@@ -97,6 +112,49 @@ class Session:
         self.playing = Playing(song_id, at_s, evidence)
         if evidence is not Evidence.DECISION:
             _touch(self.heard, song_id, at_s, HEARD_KEPT)
+            if self.plays and self.plays[-1].ended_s is None:
+                self.plays[-1].ended_s = at_s
+            self.plays.append(Play(song_id, at_s))
+            self._tell("starts", song_id, 0.0, at_s)
+
+    def note_completed(self, song_id: str, at_s: float) -> None:
+        """The client says that a song was heard. It may say so after the next one has begun."""
+        for play in reversed(self.plays):
+            if play.song_id == song_id:
+                play.completed = True
+                self._tell("completes", song_id, 0.0, at_s)
+                return
+
+    def skipped_lately(self, now_s: float) -> list[tuple[str, float]]:
+        """Songs left within a minute and never called heard: (song, seconds ago), latest first.
+
+        Judged when asked, not when the next song starts: the word that a song was heard may
+        come late.
+        """
+        skips: dict[str, float] = {}
+        completed = {play.song_id for play in self.plays if play.completed}
+        for play in reversed(self.plays):
+            if play.ended_s is None or play.song_id in completed or play.song_id in skips:
+                continue
+            if play.ended_s - play.started_s <= SKIP_MOST_S and now_s - play.ended_s <= SKIP_TTL_S:
+                skips[play.song_id] = now_s - play.ended_s
+        return list(skips.items())
+
+    def replay(self, events: Iterable[tuple[str, str, float]]) -> None:
+        """Take what was kept: (kind, song, time), oldest first. The journal is not told again."""
+        journal, self.journal = self.journal, None
+        for kind, song_id, at_s in events:
+            if kind == "starts":
+                self.note_playing(song_id, at_s, Evidence.STARTS)
+            elif kind == "completes":
+                self.note_completed(song_id, at_s)
+            elif kind in ("served", "offered"):
+                self.note_served([song_id], at_s, pool=kind == "offered")
+        self.journal = journal
+
+    def _tell(self, kind: str, song_id: str, value: float, at_s: float) -> None:
+        if self.journal is not None:
+            self.journal(kind, song_id, value, at_s)
 
     def note_similar(self, seed_ids: Iterable[str], count: int, at_s: float) -> None:
         """A similar call came: its seed is the truth, where it is one song."""
@@ -107,9 +165,10 @@ class Session:
 
     def note_served(self, song_ids: Iterable[str], at_s: float, *, pool: bool) -> None:
         """These songs were in an answer; `pool` if it is larger than what a client queues."""
-        target = self.offered if pool else self.served
+        target, kind = (self.offered, "offered") if pool else (self.served, "served")
         for song_id in song_ids:
             _touch(target, song_id, at_s, SERVED_KEPT)
+            self._tell(kind, song_id, 0.0, at_s)
 
     def served_lately(self, now_s: float) -> list[str]:
         """Songs of short answers that still count, oldest first."""
@@ -119,85 +178,10 @@ class Session:
         """Songs of pools that still count, oldest first."""
         return [song for song, at_s in self.offered.items() if now_s - at_s <= SERVED_TTL_S]
 
-    def heard_latest(self, most: int) -> list[str]:
-        """Songs heard, latest first."""
-        return list(reversed(self.heard))[:most]
-
-
-class Sessions:
-    """All sessions, bounded in number and time.
-
-    A call of Navidrome's own API names no client: it belongs to every session of the same user,
-    User-Agent and player. A session that began before its player cookie was set is found again.
-    """
-
-    def __init__(self, timer: Callable[[], float]) -> None:
-        self._all: TTLCache[Identity, Session] = TTLCache(MAX_SESSIONS, SESSION_TTL_S, timer)
-
-    def __len__(self) -> int:
-        return len(self._all)
-
-    def peek(self, identity: Identity) -> Session:
-        """A caller's session as it is; an empty one, not kept, where there is none.
-
-        For callers whose login the upstream has not confirmed yet: they must not begin sessions.
-        """
-        for known in (identity, Identity(identity.user, identity.client, identity.agent)):
-            session = self._all.get(known) if identity.user else None
-            if session is not None:
-                return session
-        session = Session()
-        if identity.user:
-            self._adopt(identity, session)
-        return session
-
-    def get(self, identity: Identity) -> Session | None:
-        """The session of a confirmed caller, begun if need be; None for one who names nobody."""
-        if not identity.user:
-            return None
-        session = self._all.get(identity)
-        if session is None and identity.player:
-            without = Identity(identity.user, identity.client, identity.agent)
-            session = self._all.pop(without, None)
-        if session is None:
-            self._make_room(identity.user)
-            session = Session()
-            self._adopt(identity, session)
-        self._all[identity] = session  # also renews its time
-        return session
-
-    def _make_room(self, user: str) -> None:
-        """One user, with client names without end, must not push out everybody else."""
-        own = [identity for identity in self._all if identity.user == user]
-        for identity in own[: max(len(own) - MAX_SESSIONS_OF_A_USER + 1, 0)]:
-            del self._all[identity]
-
-    def _adopt(self, identity: Identity, session: Session) -> None:
-        """What calls without a client name told before the client's first own call."""
-        for player in {identity.player, ""}:
-            native = self._all.get(Identity(identity.user, "", identity.agent, player))
-            if native is not None and native.playing is not None:
-                session.playing = native.playing
-                session.heard = native.heard.copy()
-                return
-
-    def note_playing(
-        self, identity: Identity, song_id: str, at_s: float, evidence: Evidence
-    ) -> None:
-        """Take a call as evidence, for every session it may belong to."""
-        own = self.get(identity)
-        if own is None or not song_id:
-            return
-        own.note_playing(song_id, at_s, evidence)
-        if identity.client:
-            return
-        for other, session in list(self._all.items()):
-            if (
-                other.client
-                and (other.user, other.agent) == (identity.user, identity.agent)
-                and (not other.player or not identity.player or other.player == identity.player)
-            ):
-                session.note_playing(song_id, at_s, evidence)
+    def heard_lately(self, most: int, now_s: float) -> list[tuple[str, float]]:
+        """Songs heard: (song, seconds ago), latest first."""
+        latest = list(reversed(self.heard.items()))[:most]
+        return [(song, max(now_s - at_s, 0.0)) for song, at_s in latest]
 
 
 def _touch(kept: OrderedDict[str, float], key: str, at_s: float, most: int) -> None:

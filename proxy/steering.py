@@ -36,7 +36,8 @@ from proxy.knowledge import Knowledge, View
 from proxy.metrics import Metrics
 from proxy.observation import OBSERVED, OkTap, observe
 from proxy.replay import ReplayedBody
-from proxy.session import Evidence, Session, Sessions
+from proxy.session import Evidence, Session
+from proxy.sessions import Keeper, Sessions
 from proxy.settings import ProxySettings
 from proxy.upstream import Upstream
 from ranker.settings import RankingSettings
@@ -87,6 +88,7 @@ class Steering:
         metrics: Metrics,
         *,
         timer: Callable[[], float] = monotonic,
+        keeper: Keeper | None = None,
     ) -> None:
         self._settings = settings
         self._ranking = ranking
@@ -94,7 +96,7 @@ class Steering:
         self._knowledge = knowledge
         self._metrics = metrics
         self._timer = timer
-        self.sessions = Sessions(timer)
+        self.sessions = Sessions(timer, keeper)
 
     def claims(self, scope: Scope) -> bool:
         """Whether a request is one that may be steered or that tells about a session."""

@@ -296,6 +296,14 @@ def scenarios(shared_traces: Path) -> dict[str, list[dict[str, Any]]]:
 
 OTHER = "true-random"
 
+#: Latest first.
+SKIPPED = {
+    "skip three songs, listen, like one": [
+        "7c8pbQ0CBQj3rcOounGXEH", "3KuQrkCgU83oHMmWOereJO", "0bMvt6bE6r58TVUDs6d7p5",
+    ],
+    "AutoDJ on, defaults": [],
+}  # fmt: skip
+
 
 @pytest.mark.parametrize(
     ("scenario", "outcomes", "playing"),
@@ -346,3 +354,5 @@ async def test_recorded_sessions(
         (session,) = [s for i, s in steering.sessions._all.items() if i.client == "Feishin"]
         assert session.playing is not None
         assert session.playing.song_id == playing
+        skipped = [song for song, _ in session.skipped_lately(clock.now_s)]
+        assert scenario not in SKIPPED or skipped == SKIPPED[scenario]

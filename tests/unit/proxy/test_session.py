@@ -4,14 +4,8 @@ import pytest
 
 from proxy.calls import Identity
 from proxy.observation import observe
-from proxy.session import (
-    MAX_SESSIONS,
-    MAX_SESSIONS_OF_A_USER,
-    SERVED_TTL_S,
-    Evidence,
-    Session,
-    Sessions,
-)
+from proxy.session import SERVED_TTL_S, Evidence, Session
+from proxy.sessions import MAX_SESSIONS, MAX_SESSIONS_OF_A_USER, Sessions
 from subsonic.parameters import Parameters
 
 
@@ -137,7 +131,7 @@ def test_scrobbles_of_a_client_without_other_reports_are_followed() -> None:
     report(sessions, "scrobble", 200, id="x", submission="true")
     report(sessions, "scrobble", 201, id="y")
     assert playing(sessions.peek(FEISHIN)) == "d"
-    assert sessions.peek(FEISHIN).heard_latest(2) == ["d", "c"]
+    assert sessions.peek(FEISHIN).heard_lately(2, 201) == [("d", 111.0), ("c", 141.0)]
 
 
 @pytest.mark.parametrize("state", ["stopped", "paused", ""])
@@ -174,3 +168,56 @@ def test_the_seed_of_a_similar_call_is_the_truth() -> None:
     assert (playing(session), session.similar_at_s, session.similar_count) == ("new", 2, 5)
     session.note_similar(["a", "b"], 20, 3)
     assert playing(session) == "new"
+
+
+def skips(session: Session, now_s: float) -> list[str]:
+    return [song for song, _ in session.skipped_lately(now_s)]
+
+
+def test_a_song_left_soon_and_never_called_heard_is_skipped() -> None:
+    session = Session()
+    for song, at_s in (("a", 0), ("b", 10), ("c", 15), ("d", 200), ("e", 205)):
+        session.note_playing(song, at_s, Evidence.STARTS)
+    assert skips(session, 206) == ["d", "b", "a"]  # c played for three minutes
+    assert session.skipped_lately(206)[0] == ("d", 1.0)
+    session.note_completed("d", 207)  # said late: it was heard after all
+    assert skips(session, 208) == ["b", "a"]
+    assert skips(session, 3 * 3600.0) == []
+
+
+def test_what_plays_now_is_not_skipped_yet() -> None:
+    session = Session()
+    session.note_playing("a", 0, Evidence.STARTS)
+    assert skips(session, 5) == []
+
+
+class Notebook:
+    """A keeper in memory."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[Identity, str, str, float]] = []
+
+    def journal(self, identity: Identity):  # type: ignore[no-untyped-def]
+        return lambda kind, song, value, at_s: self.kept.append((identity, kind, song, at_s))
+
+    def recall(self, identity: Identity) -> list[tuple[str, str, float]]:
+        return [(kind, song, at_s) for i, kind, song, at_s in self.kept if i == identity]
+
+
+def test_a_session_is_found_again_by_what_was_kept() -> None:
+    notebook = Notebook()
+    sessions = Sessions(Clock(), notebook)
+    report(sessions, "scrobble", 10, id="a", submission="false")
+    report(sessions, "scrobble", 20, id="a")
+    report(sessions, "scrobble", 21, id="b", submission="false")
+    report(sessions, "scrobble", 25, id="c", submission="false")
+    session = sessions.get(FEISHIN)
+    assert session is not None
+    session.note_served(["x", "y"], 26, pool=False)
+    session.note_served(["z"], 27, pool=True)
+    again = Sessions(Clock(), notebook).peek(FEISHIN)
+    assert (playing(again), skips(again, 30)) == ("c", ["b"])
+    assert again.served_lately(30) == ["x", "y"]
+    assert again.offered_lately(30) == ["z"]
+    assert len(notebook.kept) == 7  # recalling is not told again
+    assert playing(Sessions(Clock(), notebook).peek(Identity("eve", "Feishin", "Mozilla"))) is None

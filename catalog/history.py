@@ -1,0 +1,220 @@
+"""What was played, served and liked, on disk: `<data>/history.db`.
+
+A file of its own, since the library is written by another job, maybe on another machine, and may
+be copied over this one's. Users are kept under a salted hash: whoever copies the file does not
+learn the names, and `forget` needs none of them in clear.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from catalog.errors import HistoryError
+
+FILE_NAME: Final = "history.db"
+
+#: "SEGH": another program's database is never touched.
+APPLICATION_ID: Final = 0x53454748
+
+#: The oldest events go when there are more: some years of a family's listening, some 40 MB.
+MOST_EVENTS: Final = 500_000
+
+_MIGRATIONS: Final = (
+    """
+    CREATE TABLE salt (salt BLOB NOT NULL);
+    CREATE TABLE events (
+        event_id INTEGER PRIMARY KEY AUTOINCREMENT,
+        at_s     REAL NOT NULL,
+        user     BLOB NOT NULL,
+        client   TEXT NOT NULL,
+        place    BLOB NOT NULL,
+        kind     TEXT NOT NULL,
+        song_id  TEXT NOT NULL,
+        value    REAL NOT NULL
+    );
+    CREATE INDEX events_by_user ON events (user, at_s);
+    CREATE INDEX events_by_time ON events (at_s);
+    """,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a song.
+
+    Attributes:
+        at_s: seconds since 1970 (wall clock).
+        user: the user as the upstream knows it, in lower case.
+        client: the client's name (`c`).
+        agent, player: what else tells two players of one user apart.
+        kind: "starts", "completes", "skips" (value: seconds listened), "served", "offered",
+            "seed", "stars", "unstars" or "rates" (value: 0…5).
+    """
+
+    at_s: float
+    user: str
+    client: str
+    agent: str
+    player: str
+    kind: str
+    song_id: str
+    value: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class KeptEvent:
+    """An event as it is kept: `user` and `place` (agent and player) are hashes."""
+
+    at_s: float
+    user: bytes
+    client: str
+    place: bytes
+    kind: str
+    song_id: str
+    value: float
+
+
+class History:
+    """An open history; a context manager, not to be shared between threads.
+
+    Raises:
+        HistoryError: from `open` and every write, when the file cannot be used.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._db = connection
+        self._path = path
+        self._salt = bytes(connection.execute("SELECT salt FROM salt").fetchone()[0])
+
+    @classmethod
+    def open(cls, data: Path) -> History:
+        """Open `<data>/history.db`, created when it is not there."""
+        path = data / FILE_NAME
+        try:
+            data.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(path, timeout=10.0, isolation_level=None)
+        except (OSError, sqlite3.Error) as error:
+            raise HistoryError(f"cannot open the history {path}: {error}") from error
+        try:
+            cls._prepare(connection, path)
+            return cls(connection, path)
+        except sqlite3.Error as error:
+            connection.close()
+            raise HistoryError(
+                f"cannot use the history {path}: {error}; move it away, and a new one is begun"
+            ) from error
+        except HistoryError:
+            connection.close()
+            raise
+
+    @staticmethod
+    def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        application = int(connection.execute("PRAGMA application_id").fetchone()[0])
+        if version and application != APPLICATION_ID:
+            raise HistoryError(f"{path} is another program's database; set library.data elsewhere")
+        if version > len(_MIGRATIONS):
+            raise HistoryError(f"{path} was written by a newer Segue: update Segue")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        for number in range(version, len(_MIGRATIONS)):
+            connection.executescript(
+                f"BEGIN IMMEDIATE; {_MIGRATIONS[number]};"
+                f" PRAGMA application_id = {APPLICATION_ID};"
+                f" PRAGMA user_version = {number + 1}; COMMIT;"
+            )
+        if connection.execute("SELECT count(*) FROM salt").fetchone()[0] == 0:
+            connection.execute("INSERT INTO salt VALUES (?)", (secrets.token_bytes(16),))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def user_key(self, user: str) -> bytes:
+        """What a user is kept under (16 bytes)."""
+        return self._hash(user.lower())
+
+    def place_key(self, agent: str, player: str) -> bytes:
+        """What a player of a user is kept under (16 bytes)."""
+        return self._hash(f"{agent}\0{player}")
+
+    def _hash(self, text: str) -> bytes:
+        data = text.encode("utf-8", "replace")
+        return hashlib.blake2b(data, key=self._salt, digest_size=16).digest()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise HistoryError(f"cannot write the history {self._path}: {error}") from error
+
+    def append(self, events: Sequence[Event], *, most: int = MOST_EVENTS) -> None:
+        """Keep a batch, in one transaction; the oldest events beyond `most` go."""
+        with self._transaction() as db:
+            db.executemany(
+                "INSERT INTO events (at_s, user, client, place, kind, song_id, value)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    (e.at_s, self.user_key(e.user), _text(e.client),
+                     self.place_key(e.agent, e.player), e.kind, _text(e.song_id), e.value)
+                    for e in events
+                ),
+            )  # fmt: skip
+            last = db.execute("SELECT max(event_id) FROM events").fetchone()[0]
+            if last is not None:
+                db.execute("DELETE FROM events WHERE event_id <= ?", (last - most,))
+
+    def since(self, at_s: float) -> Iterator[KeptEvent]:
+        """Events since then, in the order in which they came."""
+        rows = self._db.execute(
+            "SELECT at_s, user, client, place, kind, song_id, value FROM events"
+            " WHERE at_s >= ? ORDER BY event_id",
+            (at_s,),
+        )
+        return (KeptEvent(*row) for row in rows)
+
+    def count(self) -> int:
+        """How many events are kept."""
+        return int(self._db.execute("SELECT count(*) FROM events").fetchone()[0])
+
+    def forget(self, user: str) -> int:
+        """Forget all of a user; returns how many events that were. The space is overwritten."""
+        self._db.execute("PRAGMA secure_delete = ON")
+        with self._transaction() as db:
+            removed = db.execute(
+                "DELETE FROM events WHERE user = ?", (self.user_key(user),)
+            ).rowcount
+        # What was deleted also leaves the write-ahead log.
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return removed
+
+
+def _text(value: str) -> str:
+    return value.encode("utf-8", "replace").decode("utf-8")

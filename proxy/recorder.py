@@ -1,0 +1,129 @@
+"""Keeps what happens in sessions on disk, off the request path, and brings it back after a restart.
+
+Events wait in a bounded queue and are written in batches by a thread. Whatever the disk does, no
+call waits for it and none fails; what cannot be written is told once and dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from time import time
+from typing import Final
+
+from catalog.errors import CatalogError
+from catalog.history import Event, History, KeptEvent
+from proxy.calls import Identity
+from proxy.session import Journal
+from proxy.sessions import SESSION_TTL_S
+
+FLUSH_S: Final = 2.0
+
+#: Of a flood of events (thousands a second) the oldest unwritten are dropped.
+MOST_WAITING: Final = 20_000
+
+#: Brought back after a restart: what a session of this length could have left.
+MOST_RECALLED: Final = 50_000
+
+_log = logging.getLogger("segue.history")
+
+_Place = tuple[bytes, str, bytes]
+
+
+class Recorder:
+    """Keeps sessions in the history (see `proxy.sessions.Keeper`).
+
+    Args:
+        timer: what sessions go by, in seconds; a restart sets it back.
+        wall_clock: seconds since 1970; events are kept by it.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        timer: Callable[[], float],
+        *,
+        wall_clock: Callable[[], float] = time,
+    ) -> None:
+        self._data = data
+        self._timer = timer
+        self._wall_clock = wall_clock
+        self._waiting: deque[Event] = deque(maxlen=MOST_WAITING)
+        self._told = ""
+        self._recalled: dict[_Place, list[KeptEvent]] = {}
+        self._place: Callable[[Identity], _Place] | None = None
+
+    def journal(self, identity: Identity) -> Journal:
+        """Takes what happens in one session; never blocks, never fails."""
+
+        def take(kind: str, song_id: str, value: float, at_s: float) -> None:
+            wall_s = self._wall_clock() - (self._timer() - at_s)
+            self._waiting.append(
+                Event(
+                    wall_s, identity.user, identity.client, identity.agent, identity.player,
+                    kind, song_id, value,
+                )
+            )  # fmt: skip
+
+        return take
+
+    def recall(self, identity: Identity) -> Iterable[tuple[str, str, float]]:
+        """What was kept of a session before this start, once `load` has read it."""
+        if self._place is None:
+            return []
+        without_cookie = Identity(identity.user, identity.client, identity.agent)
+        events = [
+            event
+            for place in dict.fromkeys((self._place(without_cookie), self._place(identity)))
+            for event in self._recalled.get(place, ())
+        ]
+        events.sort(key=lambda event: event.at_s)
+        offset_s = self._timer() - self._wall_clock()
+        # A clock that jumped back must not put what was played into the future.
+        now_s = self._timer()
+        return [(e.kind, e.song_id, min(e.at_s + offset_s, now_s)) for e in events]
+
+    def load(self) -> None:
+        """Read what was kept of the last hours. Blocking; trouble is told, never raised."""
+        try:
+            with History.open(self._data) as history:
+                since_s = self._wall_clock() - SESSION_TTL_S
+                recalled: dict[_Place, list[KeptEvent]] = {}
+                for event in deque(history.since(since_s), maxlen=MOST_RECALLED):
+                    place = (event.user, event.client, event.place)
+                    recalled.setdefault(place, []).append(event)
+                user_key, place_key = history.user_key, history.place_key
+        except Exception as error:  # a history that cannot be read must not stop the proxy
+            _log.error("what was played before is not known: %s", error)
+            return
+        self._recalled = recalled
+        self._place = lambda i: (user_key(i.user), i.client, place_key(i.agent, i.player))
+
+    def flush(self) -> None:
+        """Write what waits. Blocking; trouble is told once, and what waited is dropped."""
+        events: list[Event] = []
+        while self._waiting:
+            events.append(self._waiting.popleft())
+        if not events:
+            return
+        try:
+            with History.open(self._data) as history:
+                history.append(events)
+        except CatalogError as error:
+            if str(error) != self._told:
+                self._told = str(error)
+                _log.error("what was played is not kept: %s", error)
+        else:
+            self._told = ""
+
+    async def follow(self) -> None:
+        """Write for ever, and once more when cancelled."""
+        try:
+            while True:
+                await asyncio.sleep(FLUSH_S)
+                await asyncio.to_thread(self.flush)
+        finally:
+            self.flush()

@@ -1,0 +1,115 @@
+"""All sessions: who has which, bounded in number and time, found again after a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from cachetools import TTLCache
+
+from proxy.calls import Identity
+from proxy.session import Evidence, Journal, Session
+
+SESSION_TTL_S: Final = 12 * 3600.0
+MAX_SESSIONS: Final = 2000
+MAX_SESSIONS_OF_A_USER: Final = 50
+
+
+class Keeper(Protocol):
+    """Keeps what happens in sessions, elsewhere."""
+
+    def journal(self, identity: Identity) -> Journal:
+        """Where a session tells what happens."""
+
+    def recall(self, identity: Identity) -> Iterable[tuple[str, str, float]]:
+        """What was kept of a session: (kind, song, time on the sessions' timer), oldest first."""
+
+
+class Sessions:
+    """All sessions, bounded in number and time.
+
+    A call of Navidrome's own API names no client: it belongs to every session of the same user,
+    User-Agent and player. A session that began before its player cookie was set is found again.
+
+    Args:
+        timer: seconds, never going back.
+        keeper: keeps what happens over a restart; None keeps nothing.
+    """
+
+    def __init__(self, timer: Callable[[], float], keeper: Keeper | None = None) -> None:
+        self._all: TTLCache[Identity, Session] = TTLCache(MAX_SESSIONS, SESSION_TTL_S, timer)
+        self._keeper = keeper
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def peek(self, identity: Identity) -> Session:
+        """A caller's session as it is; an empty one, not kept, where there is none.
+
+        For callers whose login the upstream has not confirmed yet: they must not begin sessions.
+        """
+        for known in (identity, Identity(identity.user, identity.client, identity.agent)):
+            session = self._all.get(known) if identity.user else None
+            if session is not None:
+                return session
+        session = Session()
+        if identity.user:
+            self._begin(identity, session)
+        return session
+
+    def get(self, identity: Identity) -> Session | None:
+        """The session of a confirmed caller, begun if need be; None for one who names nobody."""
+        if not identity.user:
+            return None
+        session = self._all.get(identity)
+        if session is None and identity.player:
+            without = Identity(identity.user, identity.client, identity.agent)
+            session = self._all.pop(without, None)
+        if session is None:
+            self._make_room(identity.user)
+            session = Session()
+            self._begin(identity, session)
+            if self._keeper is not None:
+                session.journal = self._keeper.journal(identity)
+        self._all[identity] = session  # also renews its time
+        return session
+
+    def _make_room(self, user: str) -> None:
+        """One user, with client names without end, must not push out everybody else."""
+        own = [identity for identity in self._all if identity.user == user]
+        for identity in own[: max(len(own) - MAX_SESSIONS_OF_A_USER + 1, 0)]:
+            del self._all[identity]
+
+    def _begin(self, identity: Identity, session: Session) -> None:
+        """What is known of a session that is not in memory."""
+        if self._keeper is not None and identity.client:
+            session.replay(self._keeper.recall(identity))
+        if session.playing is None:
+            self._adopt(identity, session)
+
+    def _adopt(self, identity: Identity, session: Session) -> None:
+        """What calls without a client name told before the client's first own call."""
+        for player in {identity.player, ""}:
+            native = self._all.get(Identity(identity.user, "", identity.agent, player))
+            if native is not None and native.playing is not None:
+                session.playing = native.playing
+                session.heard = native.heard.copy()
+                return
+
+    def note_playing(
+        self, identity: Identity, song_id: str, at_s: float, evidence: Evidence
+    ) -> None:
+        """Take a call as evidence, for every session it may belong to."""
+        own = self.get(identity)
+        if own is None or not song_id:
+            return
+        own.note_playing(song_id, at_s, evidence)
+        if identity.client:
+            return
+        for other, session in list(self._all.items()):
+            if (
+                other.client
+                and (other.user, other.agent) == (identity.user, identity.agent)
+                and (not other.player or not identity.player or other.player == identity.player)
+            ):
+                session.note_playing(song_id, at_s, evidence)

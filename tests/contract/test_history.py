@@ -1,0 +1,119 @@
+"""What was played, over a restart, on disk or not."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+
+import pytest
+
+from catalog.history import FILE_NAME, Event, History
+from proxy.calls import Identity
+from proxy.recorder import MOST_WAITING, Recorder
+from proxy.settings import SteeringSettings
+from tests.contract.conftest import House, keep_house
+
+pytestmark = pytest.mark.anyio
+
+
+async def listen(house: House) -> set[str]:
+    """AutoDJ once, and a song skipped."""
+    await house.call("scrobble", id="song0009", submission="false", client="Feishin")
+    songs = await house.songs("getSimilarSongs", id="song0002", count=5, client="Feishin")
+    return {str(song["id"]) for song in songs}
+
+
+async def test_a_restart_forgets_nothing(tmp_path: Path) -> None:
+    async with keep_house(tmp_path) as house:
+        served = await listen(house)
+    async with keep_house(tmp_path) as house:
+        songs = await house.songs("getSimilarSongs", id="song0002", count=5, client="Feishin")
+        assert not {str(song["id"]) for song in songs} & {*served, "song0009", "song0002"}
+        other = await house.songs("getSimilarSongs", id="song0002", count=5, client="another")
+        assert {str(song["id"]) for song in other} & served
+
+
+@pytest.mark.parametrize("mode", ["memory", "off"])
+async def test_nothing_is_written_unless_asked_for(tmp_path: Path, mode: str) -> None:
+    settings = SteeringSettings(history=mode)  # type: ignore[arg-type]
+    async with keep_house(tmp_path, steering=settings) as house:
+        served = await listen(house)
+        again = await house.songs("getSimilarSongs", id="song0002", count=5, client="Feishin")
+        assert not {str(song["id"]) for song in again} & served
+    assert not (tmp_path / FILE_NAME).exists()
+
+
+def kept(data: Path) -> bytes:
+    """Every byte of the history's files."""
+    return b"".join(path.read_bytes() for path in data.glob(f"{FILE_NAME}*"))
+
+
+async def test_no_name_is_written(tmp_path: Path) -> None:
+    async with keep_house(tmp_path) as house:
+        await listen(house)
+    written = kept(tmp_path)
+    assert b"song0002" in written
+    assert b"admin" not in written
+    assert b"sesame" not in written
+
+
+async def test_a_disk_that_cannot_be_written_changes_no_answer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with keep_house(tmp_path) as house:
+        (tmp_path / FILE_NAME).unlink(missing_ok=True)
+        (tmp_path / FILE_NAME).mkdir()
+        for _ in range(3):
+            assert await listen(house)
+            await asyncio.sleep(0)
+    assert caplog.text.count("is not kept") == 1
+    shutil.rmtree(tmp_path / FILE_NAME)
+
+
+async def test_a_damaged_history_does_not_stop_the_proxy(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_bytes(b"no database at all, but long enough to be one" * 50)
+    async with keep_house(tmp_path) as house:
+        assert await listen(house)
+
+
+def test_a_user_can_be_forgotten(tmp_path: Path) -> None:
+    with History.open(tmp_path) as history:
+        events = [
+            Event(float(i), user, "c", "agent", "", "starts", f"{user}-song-{i}")
+            for i in range(10)
+            for user in ("bob", "eve")
+        ]
+        history.append(events)
+        assert history.forget("BOB") == 10
+        assert {event.user for event in history.since(0)} == {history.user_key("eve")}
+    written = kept(tmp_path)
+    assert b"bob-song" not in written
+    assert b"eve-song" in written
+
+
+def test_the_oldest_events_go_when_there_are_too_many(tmp_path: Path) -> None:
+    with History.open(tmp_path) as history:
+        for start in range(0, 100, 10):
+            batch = [
+                Event(float(i), "bob", "c", "", "", "starts", str(i))
+                for i in range(start, start + 10)
+            ]
+            history.append(batch, most=25)
+        assert [event.song_id for event in history.since(0)] == [str(i) for i in range(75, 100)]
+
+
+def test_a_flood_is_bounded_and_a_clock_that_jumps_is_no_harm(tmp_path: Path) -> None:
+    wall = [1_000_000.0]
+    recorder = Recorder(tmp_path, lambda: 100.0, wall_clock=lambda: wall[0])
+    identity = Identity("bob", "c", "agent")
+    tell = recorder.journal(identity)
+    for i in range(MOST_WAITING + 500):
+        tell("starts", str(i), 0.0, 100.0)
+    recorder.flush()
+    wall[0] -= 3600  # the clock went back an hour
+    recorder.load()
+    events = list(recorder.recall(identity))
+    assert events
+    assert all(at_s <= 100.0 for _, _, at_s in events)
+    assert list(recorder.recall(Identity("bob", "other", "agent"))) == []
