@@ -28,6 +28,13 @@ def _quality() -> Rows:
     return run(AUDIO, MODELS)
 
 
+def _autodj() -> Rows:
+    from bench.autodj import run
+    from bench.quality import data_folder
+
+    return run(AUDIO, MODELS, data_folder())
+
+
 def _embedding() -> Rows:
     from bench.embedding import run
 
@@ -54,7 +61,8 @@ def _forwarding() -> Rows:
 
 #: Name, what it shows, whether it needs the data folder, and how to run it.
 BENCHMARKS: tuple[tuple[str, str, bool, Callable[[], Rows]], ...] = (
-    ("quality", "P@5 of the audio term alone, same album, real music", True, _quality),
+    ("quality", "how good the choice is, term by term, on real music", True, _quality),
+    ("autodj", "sessions of Feishin's AutoDJ, judged by other ears", True, _autodj),
     ("demo", "P@5, same manner, the demo's own music", False, _demo),
     ("embedding", "core-seconds a track", True, _embedding),
     ("steering", "steered calls beside the upstream's getSong; memory of serve", False, _steering),

@@ -32,6 +32,9 @@ FULL_PER_SONG: Final = 6
 _SPREAD_SAMPLE: Final = 2048
 _LEAST_SPREAD: Final = 0.02
 
+#: Of a normal distribution, in its deviations.
+_QUARTILES_APART: Final = 1.349
+
 
 def coarse_scores(
     snapshot: Snapshot, query: Query, context: Context, settings: RankingSettings
@@ -50,7 +53,9 @@ def coarse_scores(
     if snapshot.hub is not None and settings.hub:
         scores -= np.float32(settings.audio * settings.hub) * snapshot.hub
     sample = scores[:: max(snapshot.n // _SPREAD_SAMPLE, 1)]
-    spread = max(float(sample.std()), _LEAST_SPREAD)
+    # By quartiles: a small group of twins, far above the rest, must not make penalties larger.
+    low, high = np.percentile(sample, (25, 75))
+    spread = max(float(high - low) / _QUARTILES_APART, _LEAST_SPREAD)
     if len(query.unwanted):
         unlike = terms.nearest(vectors, query.unwanted[:, :audio], query.unwanted_weights)
         scores -= np.float32(settings.unlike) * unlike

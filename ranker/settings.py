@@ -13,7 +13,7 @@ class RankingSettings:
     """
 
     breadth: float = field(
-        default=0.2,
+        default=0.1,
         metadata={"doc": "0: only the nearest songs; 1: also songs that differ from each other."},
     )
     explore: float = field(
@@ -24,24 +24,24 @@ class RankingSettings:
         default=1.0, metadata={"doc": "Weight of sounding alike (cosine of vectors)."}
     )
     hub: float = field(
-        default=0.25,
+        default=0.125,
         metadata={"doc": "Taken off what sounds like everything (0.5 is CSLS in full)."},
     )
     tags: float = field(
         default=0.2, metadata={"doc": "Weight of alike tags and moods, where the model gives them."}
     )
     flow: float = field(
-        default=0.2, metadata={"doc": "Weight of sounding like the songs heard last."}
+        default=0.4, metadata={"doc": "Weight of sounding like the songs heard last."}
     )
     familiar: float = field(
-        default=1.0, metadata={"doc": "Weight of an artist heard in this session; see explore."}
+        default=0.5, metadata={"doc": "Weight of an artist heard in this session; see explore."}
     )
     artist_repetition: float = field(
-        default=1.5,
+        default=1.0,
         metadata={"doc": "Taken off for each song of the same artist not long before."},
     )
     album_repetition: float = field(
-        default=0.5,
+        default=0.1,
         metadata={"doc": "Taken off for each song of the same album not long before."},
     )
     unlike: float = field(

@@ -72,18 +72,13 @@ def order(
     placed: list[Placed] = []
     while len(rows) and len(placed) < count:
         crowd = settings.breadth * np.maximum(closest - (1 - settings.breadth) * likeness, 0)
-        value = left - artist_weight * by_artist - album_weight * by_album - crowd
+        artist = artist_weight * _saturated(by_artist)
+        album = album_weight * _saturated(by_album)
+        value = left - artist - album - crowd
         at = int(np.argmax(value))
         if value[at] == -np.inf:
             break
-        placed.append(
-            Placed(
-                at,
-                float(artist_weight * by_artist[at]),
-                float(album_weight * by_album[at]),
-                float(crowd[at]),
-            )
-        )
+        placed.append(Placed(at, float(artist[at]), float(album[at]), float(crowd[at])))
         left[at] = -np.inf
         if recordings[at] >= 0:
             left[recordings == recordings[at]] = -np.inf
@@ -96,6 +91,13 @@ def order(
         if settings.breadth:
             np.maximum(closest, vectors @ vectors[at], out=closest)  # (r, d) @ (d,) -> (r,)
     return placed
+
+
+def _saturated(times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """0 for never, half for once, three quarters for twice, 1 for ever: a whole artist is not worse
+    than music of another kind.
+    """
+    return np.asarray(1 - np.exp2(-times), np.float64)
 
 
 def _before(codes: NDArray[np.int32], recent: NDArray[np.int32]) -> NDArray[np.float64]:

@@ -1,0 +1,217 @@
+"""Feishin's AutoDJ at work, many sessions of forty songs, in front of the ranker.
+
+Each session starts with a song by chance. When its last queued song starts, five more are asked
+for; the player drops what is queued, **shuffles the rest** and takes up to five, and what is then
+short is a fall-back. With a folder selected it asks for pools of twenty instead. Judged by other
+ears (MusiCNN on real music, another projection on synthetic): how many of the songs added are
+among the tenth of the unplayed songs nearest to the last five played.
+
+    python -m bench autodj
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.synthetic import synthesise
+from catalog.snapshot import Snapshot
+from ranker.picks import Context, Seed
+from ranker.rank import rank
+from ranker.settings import RankingSettings
+
+SONGS: Final = 40
+ITEM_COUNT: Final = 5
+POOL: Final = 20
+SONG_S: Final = 210.0
+NEAREST: Final = 0.1
+SESSION_TAIL: Final = 5
+
+#: What a picker gets: the playing row, the context, how many. What it gives: rows.
+Picker = Callable[[int, Context, int], list[int]]
+
+
+@dataclass(slots=True)
+class Figures:
+    """Sums over sessions."""
+
+    played: int = 0
+    repeats: int = 0
+    fall_backs: int = 0
+    asked: int = 0
+    twice: int = 0
+    thrice: int = 0
+    outside: int = 0
+    near: list[bool] = field(default_factory=list)
+
+    def row(self, name: str, chance: float) -> dict[str, object]:
+        """As a line of the table; `chance`: the share near of a random picker."""
+        near = float(np.mean(self.near))
+        return {
+            "picker": name,
+            "songs": self.played,
+            "repeats": self.repeats,
+            "fall-backs": f"{self.fall_backs} of {self.asked}",
+            "same artist 2 in a row": f"{self.twice / self.played:.1%}",
+            "3 in a row": f"{self.thrice / self.played:.1%}",
+            "outside the folder": self.outside,
+            "among the nearest 10 %": round(near, 3),
+            "x random": round(near / chance, 2) if chance else "",
+        }
+
+
+def simulate(
+    snapshot: Snapshot,
+    judge: NDArray[np.float32],
+    picker: Picker,
+    sessions: int,
+    folder: NDArray[np.bool_] | None = None,
+) -> Figures:
+    """Play `sessions` sessions; with `folder` (n,) bool as with a music folder selected."""
+    figures = Figures()
+    starts = np.arange(snapshot.n) if folder is None else np.flatnonzero(folder)
+    for number in range(sessions):
+        chance = random.Random(number)
+        _session(snapshot, judge, picker, figures, chance, int(chance.choice(starts)), folder)
+    return figures
+
+
+def _session(
+    snapshot: Snapshot,
+    judge: NDArray[np.float32],
+    picker: Picker,
+    figures: Figures,
+    chance: random.Random,
+    start: int,
+    folder: NDArray[np.bool_] | None,
+) -> None:
+    queue = [start]
+    offered: set[int] = set()
+    position = 0
+    while position < SONGS:
+        if position == len(queue) - 1:
+            played = queue[::-1]
+            context = Context(
+                eligible=folder,
+                excluded=frozenset(queue),
+                held_back=frozenset(offered - set(queue)),
+                heard=tuple(played),
+                heard_ages_s=tuple(SONG_S * i for i in range(len(played))),
+            )
+            count = ITEM_COUNT if folder is None else POOL
+            answer = picker(queue[position], context, count)
+            fresh = [row for row in dict.fromkeys(answer) if row not in queue]
+            chance.shuffle(fresh)
+            figures.asked += 1
+            figures.fall_backs += len(fresh) < ITEM_COUNT
+            figures.near += _judged(judge, queue, fresh[:ITEM_COUNT], folder)
+            if folder is not None:
+                offered.update(fresh)
+                figures.outside += sum(not folder[row] for row in fresh)
+            queue += fresh[:ITEM_COUNT]
+            if position == len(queue) - 1:
+                break
+        position += 1
+    _count(figures, snapshot.artist[queue[:SONGS]].tolist(), queue[:SONGS])
+
+
+def _judged(
+    judge: NDArray[np.float32],
+    queue: Sequence[int],
+    added: Sequence[int],
+    folder: NDArray[np.bool_] | None,
+) -> list[bool]:
+    tail = judge[queue[-SESSION_TAIL:]].mean(0)
+    near = judge @ tail  # (n, d) @ (d,) -> (n,)
+    left = np.ones(len(judge), np.bool_) if folder is None else folder.copy()
+    left[list(queue)] = False
+    edge = np.quantile(near[left], 1 - NEAREST)
+    return [bool(near[row] >= edge) for row in added]
+
+
+def _count(figures: Figures, artists: Sequence[int], queue: Sequence[int]) -> None:
+    figures.played += len(queue)
+    figures.repeats += len(queue) - len(set(queue))
+    for i in range(1, len(artists)):
+        same = artists[i] >= 0 and artists[i] == artists[i - 1]
+        figures.twice += same
+        figures.thrice += same and i > 1 and artists[i] == artists[i - 2]
+
+
+def ranked(snapshot: Snapshot, settings: RankingSettings) -> Picker:
+    """Segue's ranker, seeded with what plays."""
+
+    def pick(playing: int, context: Context, count: int) -> list[int]:
+        picks = rank(snapshot, [Seed(playing)], context, settings, count)
+        return [pick.row for pick in picks]
+
+    return pick
+
+
+def by_chance(snapshot: Snapshot) -> Picker:
+    """Any eligible song not yet queued: what a plain server's random songs are."""
+    chance = random.Random(7)
+
+    def pick(playing: int, context: Context, count: int) -> list[int]:
+        eligible = (
+            range(snapshot.n)
+            if context.eligible is None
+            else np.flatnonzero(context.eligible).tolist()
+        )
+        left = [row for row in eligible if row not in context.excluded]
+        return chance.sample(left, min(count, len(left)))
+
+    return pick
+
+
+def table(
+    name: str,
+    snapshot: Snapshot,
+    judge: NDArray[np.float32],
+    sessions: int,
+    *,
+    ablations: Sequence[str] = (),
+) -> list[dict[str, object]]:
+    """Segue, each ablation of it, and a plain server, without and with a folder selected."""
+    settings = RankingSettings()
+    albums = np.unique(snapshot.album)
+    inside = np.isin(snapshot.album, albums[:: 2 if snapshot.n < 1000 else 4])
+    rows = []
+    for where, folder in (("all", None), ("folder", inside)):
+        random_picks = simulate(snapshot, judge, by_chance(snapshot), sessions, folder)
+        chance = float(np.mean(random_picks.near))
+        pickers: dict[str, Picker] = {"Segue": ranked(snapshot, settings)}
+        if folder is None:
+            no_spacing = replace(settings, artist_repetition=0, album_repetition=0)
+            pickers["without spacing"] = ranked(snapshot, no_spacing)
+            for term in ablations:
+                pickers[f"without {term}"] = ranked(snapshot, replace(settings, **{term: 0.0}))
+        for label, picker in pickers.items():
+            figures = simulate(snapshot, judge, picker, sessions, folder)
+            rows.append({"library": name, "asked": where, **figures.row(label, chance)})
+        rows.append(
+            {"library": name, "asked": where, **random_picks.row("plain server, random", chance)}
+        )
+    return rows
+
+
+def run(audio: Path, models: Path, data: Path) -> list[dict[str, object]]:
+    """Real music with every term ablated, and a synthetic library of 20,000 tracks."""
+    from bench.judge import judge
+    from bench.quality import embedded
+
+    terms = ("tags", "flow", "hub", "breadth", "artist_repetition", "album_repetition")
+    rows: list[dict[str, object]] = []
+    if audio.exists():
+        snapshot = embedded(audio, models, data, "efficientat-mn04")
+        heard = judge(snapshot, audio, models, data / "musicnn.npz")
+        rows += table("real 165", snapshot, heard, 200, ablations=terms)
+    made = synthesise(data / "synthetic", 20_000)
+    rows += table("synthetic 20,000", made.snapshot, made.judge, 20)
+    return rows
