@@ -94,7 +94,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """One run of the embedding job, in tracks, seconds and bytes."""
+    """One run of the embedding job, in tracks, seconds, bytes and reads (round trips)."""
 
     embedded: int = 0
     moved: int = 0
@@ -104,6 +104,7 @@ class RunReport:
     bytes_read: int = 0
     model: str = ""
     error: str = ""
+    reads: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ seeks to each window and takes its codec packets (a few MB), which give the cont
 Seeking lands before the target, and frames carry their time, so a window cut after `PREROLL_S` of
 decoding equals the same window of a full decode. Over the 165 files of the development library
 (FFmpeg 8, PyAV 18): bit for bit in FLAC, MP3 and Opus; in Vorbis and M4A too, but for 5 files whose
-first block is cut (6-10 ms) and for the noise that AAC's decoder makes up (cosine > .99). MP3 is
-exact only with FFmpeg's default seek, which reads the file up to the target.
+first block is cut (6-10 ms) and for the noise that AAC's decoder makes up (cosine > .99). Long
+files are searched by `embedder.seeking`, in a dozen reads; `embedder.mpeg` says how true an MP3 is.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from __future__ import annotations
 import hashlib
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from io import BytesIO
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO, Final, Self
+from typing import IO, TYPE_CHECKING, Final, Self, cast
 
 import av
 import numpy as np
@@ -42,15 +44,17 @@ from embedder.errors import (
     DecodingError,
 )
 from embedder.excerpts import Excerpts, downmix
+from embedder.reading import CachedFile, LocalSource, Source
+from embedder.seeking import open_seeker
 from embedder.windows import MOST_WINDOWS, WINDOW_S, plan_windows
 
 #: Part of every model's version: raised whenever the same file would give other samples.
-DECODING_VERSION: Final = 1
+DECODING_VERSION: Final = 2
 
 #: Decoded and thrown away before a window, until the codec has forgotten what came earlier.
 PREROLL_S: Final = 0.5
 #: Taken after a window, for the codecs that give their samples a packet or two late.
-_TAIL_S: Final = 0.25
+_TAIL_S: Final = 0.1
 
 #: Shorter sounds say nothing about a track.
 SHORTEST_S: Final = 0.5
@@ -65,8 +69,17 @@ _MOST_PLANES: Final = 8
 #: Absurd floats (a broken float WAV) are cut here, 24 dB over full scale.
 _LOUDEST: Final = 16.0
 
-#: Measured best for seeking: larger buffers read 2-3 times more than is used.
-_BUFFER_BYTES: Final = 64 * 1024
+#: FFmpeg's own buffer over the cached blocks; a larger one makes it ask for more than it uses.
+_BUFFER_BYTES: Final = 16 * 1024
+
+#: Smaller files are read in one piece: fewer round trips, and no more bytes than a seek wastes.
+_SMALL_BYTES: Final = 512 * 1024
+#: Where windows cover more of the track than this, all of it is read in order.
+_MOST_HEARD: Final = 0.7
+
+#: FFmpeg's index of what it happened to see is no index of the file.
+_FEWEST_ENTRIES: Final = 50
+_MOST_PREFETCHED_BYTES: Final = 16 * 2**20
 
 #: Containers whose stated duration is a guess from the bit rate unless a header frame tells it.
 _DURATION_BY_INDEX: Final = frozenset({"mp3", "aac"})
@@ -190,31 +203,6 @@ def _explained(reason: str = DOES_NOT_DECODE) -> Iterator[None]:
         raise DecodingError(reason, type(error).__name__) from error
 
 
-class _CountingFile:
-    """A file that counts what is read; FFmpeg reads through it, whatever the file's name."""
-
-    def __init__(self, path: Path) -> None:
-        self._file: BinaryIO = path.open("rb", buffering=0)
-        self.bytes_read = 0
-
-    def read(self, size: int = -1) -> bytes:
-        block = self._file.read(size)
-        self.bytes_read += len(block)
-        return block
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        try:
-            return self._file.seek(offset, whence)
-        except OSError:  # a broken header sends FFmpeg before the start: to it, -1 is an error
-            return -1
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def close(self) -> None:
-        self._file.close()
-
-
 class AudioFile:
     """An audio file open for reading; use as a context manager.
 
@@ -222,18 +210,28 @@ class AudioFile:
         DecodingError: from opening, when the file is empty, unreadable or no audio.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self,
+        source: Path | Source,
+        *,
+        whole: bool = False,
+        on_read: Callable[[], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         with _explained():
-            if path.stat().st_size == 0:
-                raise DecodingError(EMPTY_FILE)
-            self._file = _CountingFile(path)
+            opened = LocalSource(source) if isinstance(source, Path) else source
+            self.file = CachedFile(opened, on_read=on_read, clock=clock)
         try:
             with _explained(NOT_AUDIO):
-                self._container: InputContainer = av.open(
-                    self._file, mode="r", buffer_size=_BUFFER_BYTES, metadata_errors="replace"
-                )
+                if self.file.size_bytes == 0:
+                    raise DecodingError(EMPTY_FILE)
+                small = self.file.size_bytes <= _SMALL_BYTES
+                if whole or small:
+                    self.file.fetch(0, self.file.size_bytes)
+                self._seeker = None if small else open_seeker(self.file)
+                self._container = self._open()
         except DecodingError:
-            self._file.close()
+            self.file.close()
             raise
         try:
             with _explained():
@@ -241,6 +239,17 @@ class AudioFile:
         except DecodingError:
             self.close()
             raise
+
+    def _open(self) -> InputContainer:
+        seeker = self._seeker
+        self.file.seek(0)
+        return av.open(
+            self.file if seeker is None else seeker.view(),
+            mode="r",
+            format=None if seeker is None else seeker.form,
+            buffer_size=_BUFFER_BYTES,
+            metadata_errors="replace",
+        )
 
     def _audio_stream(self) -> AudioStream:
         if not self._container.streams.audio:
@@ -256,12 +265,24 @@ class AudioFile:
     @property
     def bytes_read(self) -> int:
         """What was read from the file so far, in bytes."""
-        return self._file.bytes_read
+        return self.file.bytes_read
+
+    @property
+    def reads(self) -> int:
+        """In how many pieces, each of which is a round trip on a network mount."""
+        return self.file.reads
+
+    def tag_file(self) -> IO[bytes]:
+        """The same blocks for reading tags, from their start."""
+        if self._seeker is not None and (tags := self._seeker.tags()) is not None:
+            return BytesIO(tags)
+        self.file.seek(0)
+        return cast("IO[bytes]", self.file)
 
     def close(self) -> None:
         """Close the file."""
         self._container.close()
-        self._file.close()
+        self.file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -281,12 +302,19 @@ class AudioFile:
             DecodingError: when the file has no sound, or too little.
         """
         with _explained():
-            duration_s = self._duration_s()
+            stated = self._stated_s()
+            sparse = (
+                self.file.size_bytes > _SMALL_BYTES
+                and stated is not None
+                and most * WINDOW_S < _MOST_HEARD * stated
+            )
+            if not sparse:
+                self._leave_to_ffmpeg()
+            duration_s = self._duration_s(stated, most if sparse else 0)
             if duration_s < SHORTEST_S:
                 raise DecodingError(TOO_SHORT, f"{duration_s:.2f} s of sound")
-            windows = tuple(
-                (start_s, self._packets(start_s)) for start_s in plan_windows(duration_s, most=most)
-            )
+            starts = plan_windows(duration_s, most=most)
+            windows = self._windows(starts, sparse)
             key = self._content_key(duration_s, windows)
         codec = self._stream.codec_context
         return Fetched(
@@ -308,14 +336,17 @@ class AudioFile:
         """When the first sample is, in units of the stream's time base."""
         return self._stream.start_time or 0
 
-    def _duration_s(self) -> float:
-        stated: float | None = None
+    def _stated_s(self) -> float | None:
         if self._stream.duration:
-            stated = float(self._stream.duration * self._time_base)
-        elif self._container.duration:
-            stated = self._container.duration / av.time_base
+            return float(self._stream.duration * self._time_base)
+        return self._container.duration / av.time_base if self._container.duration else None
+
+    def _duration_s(self, stated: float | None, probes: int) -> float:
+        """The track's length; where nothing tells it, from `probes` stretches or else the end."""
         # An MP3 whose header frame tells the encoder's delay (a start time) tells its length too.
         guessed = self._container.format.name in _DURATION_BY_INDEX and not self._stream.start_time
+        if probes and self._seeker is not None:
+            return self._seeker.duration_s(probes) or stated or 0.0
         return self._last_packet_end_s(stated) if stated is None or guessed else stated
 
     def _last_packet_end_s(self, stated: float | None) -> float:
@@ -328,10 +359,38 @@ class AudioFile:
                 end = packet.pts + (packet.duration or 0)
         return 0.0 if end is None else float((end - self._origin) * self._time_base)
 
-    def _packets(self, start_s: float) -> tuple[_Packet, ...]:
+    def _windows(
+        self, starts: Sequence[float], sparse: bool
+    ) -> tuple[tuple[float, tuple[_Packet, ...]], ...]:
+        """Every window with its packets, by the seeker if it finds them all, else by FFmpeg."""
+        seeker = self._seeker
+        windows: list[tuple[float, tuple[_Packet, ...]]] = []
+        for start_s in starts if sparse and seeker is not None else ():
+            assert seeker is not None
+            from_s = start_s + float(self._origin * self._time_base)
+            found = seeker.packets(from_s - seeker.preroll_s, from_s + WINDOW_S + _TAIL_S)
+            if found is None:
+                break
+            windows.append((start_s, tuple(found)))
+        if len(windows) == len(starts):
+            return tuple(windows)
+        self._leave_to_ffmpeg()
+        return tuple((start_s, self._packets(start_s, sparse)) for start_s in starts)
+
+    def _leave_to_ffmpeg(self) -> None:
+        """Let FFmpeg see all of a file of which it saw the ends only."""
+        if self._seeker is not None and not self._seeker.whole_view:
+            self._container.close()
+            self._seeker = None
+            self._container = self._open()
+            self._stream = self._audio_stream()
+
+    def _packets(self, start_s: float, sparse: bool) -> tuple[_Packet, ...]:
         """The packets from `PREROLL_S` before a window to a little after its end."""
         first = self._origin + math.floor((start_s - PREROLL_S) / self._time_base)
         end = self._origin + math.ceil((start_s + WINDOW_S + _TAIL_S) / self._time_base)
+        if sparse:
+            self._prefetch(first, end)
         self._container.seek(max(0, first), stream=self._stream, backward=True)
         packets: list[_Packet] = []
         for packet in self._container.demux(self._stream):
@@ -341,6 +400,18 @@ class AudioFile:
                 break
             packets.append(packet)
         return tuple(packets)
+
+    def _prefetch(self, first: int, end: int) -> None:
+        """Read a window in one piece, where the container's index tells its place (MP4)."""
+        index = self._stream.index_entries
+        begins = index.search_timestamp(max(first, 0), backward=True)
+        ends = index.search_timestamp(end, backward=False)
+        if begins < 0 or len(index) < _FEWEST_ENTRIES:
+            return
+        last = index[ends if ends >= 0 else len(index) - 1]
+        start = index[begins].pos
+        if 0 <= start <= last.pos <= start + _MOST_PREFETCHED_BYTES:
+            self.file.fetch(start, last.pos + last.size + _BUFFER_BYTES)
 
     def _content_key(
         self, duration_s: float, windows: Sequence[tuple[float, Sequence[_Packet]]]

@@ -33,6 +33,9 @@ NOT_AUDIO: Final = "not-audio"
 DOES_NOT_DECODE: Final = "does-not-decode"
 TOO_SHORT: Final = "too-short"
 UNREADABLE: Final = "unreadable"
+READ_ERROR: Final = "read-error"
+TIMED_OUT: Final = "timed-out"
+CRASHED: Final = "crashed"
 
 #: Every reason a file can be skipped for, with the words for people.
 REASONS: Final = {
@@ -41,7 +44,15 @@ REASONS: Final = {
     DOES_NOT_DECODE: "the file has no audio that can be decoded",
     TOO_SHORT: "the audio is too short to judge",
     UNREADABLE: "the file cannot be read",
+    READ_ERROR: "the disk or the mount fails where the file lies",
+    TIMED_OUT: "reading or decoding hung",
+    CRASHED: "the decoder crashed on it",
 }
+
+#: May be the mount's doing: several in a row stop the run.
+TROUBLE: Final = frozenset({READ_ERROR, TIMED_OUT})
+#: Not the file's doing, or mended without touching it: tried again in the next run.
+PASSING: Final = TROUBLE | {UNREADABLE}
 
 
 class DecodingError(EmbedderError):

@@ -200,7 +200,11 @@ class _Job:
             report = replace(report, embedded=report.embedded + 1)
         else:
             report = replace(report, moved=report.moved + 1)
-        self._report = replace(report, bytes_read=report.bytes_read + heard.bytes_read)
+        self._report = replace(
+            report,
+            bytes_read=report.bytes_read + heard.bytes_read,
+            reads=report.reads + heard.reads,
+        )
         self._progress.advanced(file.path, "embedded" if heard.analyses else "moved", "")
 
     def _publish(self, complete: bool) -> str:

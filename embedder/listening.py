@@ -29,6 +29,7 @@ class Heard:
     tags: Tags
     analyses: tuple[Analysis, ...]
     bytes_read: int
+    reads: int
 
 
 def listen(
@@ -52,7 +53,8 @@ def listen(
             else:
                 excerpts = fetched.decode()
                 analyses = tuple(analyser.analyse(excerpts) for analyser in analysers)
-            bytes_read = audio.bytes_read
+            tags = read_tags(path, audio.tag_file())
+            bytes_read, reads = audio.bytes_read, audio.reads
     except DecodingError as error:
         cause = error.__cause__
         if isinstance(cause, OSError) and cause.errno in _LOST_MOUNT:
@@ -61,4 +63,4 @@ def listen(
                 " finished work is kept, run again when it is back"
             ) from error
         raise
-    return Heard(fetched.content_key, fetched.duration_s, read_tags(path), analyses, bytes_read)
+    return Heard(fetched.content_key, fetched.duration_s, tags, analyses, bytes_read, reads)

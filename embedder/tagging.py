@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import mutagen
 from mutagen.id3 import ID3
@@ -47,10 +47,13 @@ _WORDS: Final = {
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def read_tags(path: Path) -> Tags:
-    """The tags of a file; a file without a title is called after its name."""
+def read_tags(path: Path, content: IO[bytes] | None = None) -> Tags:
+    """The tags of a file, out of `content` where it is open already.
+
+    A file without a title is called after its name.
+    """
     try:
-        file = mutagen.File(path)
+        file = mutagen.File(path) if content is None else mutagen.File(content, filename=str(path))
         tags = None if file is None else file.tags
         fields = {} if tags is None else _fields(tags)
     except Exception:  # mutagen raises whatever a broken tag makes it stumble over

@@ -57,8 +57,12 @@ def write(
     codec: str = "",
     bit_rate: int | None = None,
     muxer: dict[str, str] | None = None,
+    quality: int | None = None,
 ) -> Path:
-    """Encode float32 (n,) mono or (2, n) stereo into a file of the suffix's format."""
+    """Encode float32 (n,) mono or (2, n) stereo into a file of the suffix's format.
+
+    `quality` (MP3: 0 best … 9) makes the rate variable.
+    """
     channels = np.atleast_2d(sound)
     codec = codec or CODECS[path.suffix]
     if codec == "vorbis" and len(channels) == 1:
@@ -70,6 +74,9 @@ def write(
         if bit_rate:
             stream.bit_rate = bit_rate
         context = stream.codec_context
+        if quality is not None:  # a variable rate
+            context.flags |= 2  # AV_CODEC_FLAG_QSCALE
+            context.global_quality = quality * 118  # FF_QP2LAMBDA
         frame = AudioFrame.from_ndarray(
             np.ascontiguousarray(channels), format="fltp", layout=layout
         )
