@@ -44,7 +44,7 @@ class Traffic:
         self.through_segue += bool(seen.get(b"forwarded"))
         if seen.target.startswith(b"/rest/stream"):
             exchange.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3000\r\n\r\n")
-            for _ in range(2):
+            for _ in range(3):
                 exchange.write(bytes(1000))
                 await exchange.writer.drain()
                 await asyncio.sleep(0.02)
