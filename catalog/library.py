@@ -136,14 +136,25 @@ class Library:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        self._db.execute("BEGIN IMMEDIATE")
+        """All of it or nothing.
+
+        Raises:
+            LibraryError: the disk does not take it; what was there stays.
+        """
         try:
-            yield self._db
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            raise LibraryError(
+                f"cannot write the library {self.path}: {error}; is the disk full, and does the"
+                " folder belong to the user that runs Segue?"
+            ) from error
 
     # Music folders
 
@@ -342,6 +353,15 @@ class Library:
                 (root_id, MISSING_RUNS_BEFORE_FORGOTTEN),
             )
             return cursor.rowcount
+
+    def forget(self, root_id: int, paths: Collection[str]) -> int:
+        """Forget the tracks of these files at once. Returns how many there were."""
+        with self._transaction() as db:
+            cursor = db.executemany(
+                "DELETE FROM tracks WHERE root_id = ? AND path = ?",
+                ((root_id, os.fsencode(path)) for path in paths),
+            )
+            return max(cursor.rowcount, 0)
 
     # Failures and runs
 

@@ -78,6 +78,14 @@ class Configuration:
             else:
                 self._given[one.path] = one
         if problems:
+            # Told with all that is wrong in the other sections: one round of corrections is enough.
+            for name in dict.fromkeys(path[0] for path in self._given):
+                try:
+                    self._section(name, sections.settings_class(name))
+                except ConfigurationError as error:
+                    problems.extend(error.problems)
+                except ImportError:  # a section whose room is not installed here
+                    continue
             raise ConfigurationError(unique(problems))
 
     @property

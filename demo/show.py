@@ -125,7 +125,7 @@ class _Show:
         player = Player(segue_url, LISTENER, legacy_login=True)
         self._play(player, upstream, segue, _openings(songs, own=own))
         self._sum_up(player, upstream)
-        self._invite(segue_url)
+        self._invite(segue_url, once=once)
         if not once:
             self._wait()
 
@@ -289,7 +289,15 @@ class _Show:
             said = str(error).partition(": ")[2]
         self._out.print(f"supysonic itself, asked for similar songs, says: {escape(said)}.")
 
-    def _invite(self, url: str) -> None:
+    def _invite(self, url: str, *, once: bool) -> None:
+        if once:
+            self._out.print(
+                "\n[bold]With your own server:[/] run `segue serve` beside it, and change one thing"
+                " in your player\n(Feishin, Symfonium, …): the server's address, to"
+                " http://HOST:4040. User and password stay.\nWithout --once this demo goes on, for"
+                " a player of yours to connect to."
+            )
+            return
         self._out.print("\n[bold]Listen with a player of your own[/] (Feishin, Symfonium, …):")
         for name, value in (
             ("server", f"{url}   (type: Subsonic; supysonic needs the legacy login)"),

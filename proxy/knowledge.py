@@ -46,6 +46,10 @@ class Knowledge:
         try:
             version = current_version(self._data)
             if version is None:
+                self._tell_once(
+                    f"nothing is published in {self._data}: every call is passed on as it is;"
+                    " run `segue embed`, or set library.data"
+                )
                 return False
             revision = self._links_revision()
             old = self.view
@@ -66,11 +70,7 @@ class Knowledge:
             self.published_at_s = (self._data / FOLDER / version / MANIFEST).stat().st_mtime
             self.view = View(snapshot, links, revision)
         except Exception as error:  # whatever the disk holds, what is loaded goes on being served
-            told = f"{type(error).__name__}: {error}"
-            if told != self._told:
-                self._told = told
-                surprise = None if isinstance(error, CatalogError) else error
-                _log.error("%s", error, exc_info=surprise)
+            self._tell_once(str(error), None if isinstance(error, CatalogError) else error)
             return False
         self._told = ""
         _log.info(
@@ -78,6 +78,12 @@ class Knowledge:
             version, snapshot.n, len(self.view.links), snapshot.model.name,
         )  # fmt: skip
         return True
+
+    def _tell_once(self, what: str, surprise: Exception | None = None) -> None:
+        """It is looked every two seconds; the log need not be told as often."""
+        if what != self._told:
+            self._told = what
+            _log.warning("%s", what, exc_info=surprise)
 
     def _links_revision(self) -> int:
         try:

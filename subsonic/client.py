@@ -66,8 +66,9 @@ def read_password(settings: UpstreamSettings) -> str:
     try:
         return Path(settings.password_file).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
         raise SubsonicError(
-            f"cannot read upstream.password_file {settings.password_file}: {error}"
+            f"cannot read upstream.password_file {settings.password_file}: {why}"
         ) from error
 
 
@@ -121,10 +122,9 @@ class Client:
         try:
             return await self._http.request(method, self._base + url, **options)
         except httpx2.HTTPError as error:
-            # The message of the library may name the URL; it holds no login, which is in the form.
             raise UnreachableError(
-                f"no answer from {self._base} ({type(error).__name__}): is the server running,"
-                " and is upstream.url right?"
+                f"no answer from {self._base} ({_why(error)}): is the server running, and is"
+                " upstream.url right, http or https?"
             ) from error
 
     async def call(self, endpoint: str, **parameters: str | int) -> Answer:
@@ -134,7 +134,7 @@ class Client:
         except FailedAnswer as error:
             refused = (MISSING_PARAMETER, WRONG_LOGIN, TOKEN_UNSUPPORTED)
             if self._in_clear or error.code not in refused:
-                raise
+                raise self._explained(error) from None
             self._in_clear = True
             try:
                 return await self._call(endpoint, parameters)
@@ -142,7 +142,8 @@ class Client:
                 if other.code not in refused:
                     raise  # the login was taken, and the call failed for a reason of its own
                 self._in_clear = False
-                raise error from None
+                told = other if other.code == WRONG_LOGIN else error
+                raise self._explained(told) from None
 
     async def _call(self, endpoint: str, parameters: Mapping[str, str | int]) -> Answer:
         form = {**self._login(), **{name: str(value) for name, value in parameters.items()}}
@@ -157,6 +158,16 @@ class Client:
         if not answer.ok:
             raise FailedAnswer(*answer.error)
         return answer
+
+    def _explained(self, error: FailedAnswer) -> FailedAnswer:
+        """A refused login, with whose it was and what to do."""
+        if error.code != WRONG_LOGIN:
+            return error
+        return FailedAnswer(
+            error.code,
+            f"{error.message}: {self._base} refused the account {self._username!r}; correct"
+            " upstream.username and upstream.password",
+        )
 
     async def ping(self) -> ServerFacts:
         """Log in; what the server says of itself."""
@@ -227,6 +238,17 @@ class Client:
             if len(page) < NATIVE_PAGE:
                 return songs
             start += len(page)
+
+
+def _why(error: httpx2.HTTPError) -> str:
+    for kind, words in (
+        (httpx2.TimeoutException, "it is too slow"),
+        (httpx2.ConnectError, "no connection"),
+        (httpx2.ProtocolError, "what answers does not speak HTTP"),
+    ):
+        if isinstance(error, kind):
+            return words
+    return "the connection broke"
 
 
 def _token(response: httpx2.Response) -> str | None:

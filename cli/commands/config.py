@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cli.configuration import Configuration, Value, describe_file
 from cli.console import say, show, show_json
+from cli.errors import ConfigurationError
 from cli.flags import add_json
 from cli.sections import OWNERS
 
@@ -32,6 +33,7 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
     """Show or check; an unusable configuration raises ConfigurationError in either case."""
     configuration = compose(*OWNERS)
     if arguments.action == "check":
+        _check_uses(configuration)
         if arguments.json:
             show_json({"ok": True, "file": _file(configuration)})
         else:
@@ -52,6 +54,41 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
     say(f"segue: {describe_file(configuration)}")
     _show_toml(configuration)
     return 0
+
+
+def _check_uses(configuration: Configuration) -> None:
+    """What only shows in use, of what the file alone decides. Mounts and servers are doctor's."""
+    from subsonic.client import read_password
+    from subsonic.errors import SubsonicError
+
+    problems = []
+    upstream = configuration.upstream
+    if bool(upstream.username) != bool(upstream.password or upstream.password_file):
+        problems.append(
+            "upstream.username and upstream.password (or password_file) belong together: set both,"
+            " or neither"
+        )
+    try:
+        read_password(upstream)
+    except SubsonicError as error:
+        problems.append(str(error))
+    if configuration.library.source == "server":
+        problems.append(
+            'library.source is "server", which `segue embed` does not know yet: use "folder"'
+        )
+    if configuration.embedding.model != "auto":
+        try:
+            from embedder.errors import EmbedderError
+            from embedder.models.registry import entry
+        except ImportError:  # nothing embeds on this machine
+            pass
+        else:
+            try:
+                entry(configuration.embedding.model)
+            except EmbedderError as error:
+                problems.append(f"embedding.model: {error}")
+    if problems:
+        raise ConfigurationError(problems)
 
 
 def _file(configuration: Configuration) -> str | None:

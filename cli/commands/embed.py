@@ -53,14 +53,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--limit", type=positive, metavar="N", help="analyse at most so many files in this run"
     )
     parser.add_argument("--full", action="store_true", help="analyse everything anew")
+    parser.add_argument(
+        "--prune",
+        action="store_true",
+        help="forget tracks whose files are gone now, not after several runs",
+    )
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace, compose: Compose) -> int:
     """Run the job; 0, 3 where files were skipped, 130 where it was stopped."""
     from embedder.job import embed
+    from embedder.priority import lower_priority
 
     configuration = compose("library", "embedding")
+    if configuration.embedding.priority == "low":
+        lower_priority()
     # A service manager's stop is as gentle as Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ProgressBar("embedding") as bar:
@@ -69,6 +77,7 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
             configuration.embedding,
             limit=arguments.limit,
             full=arguments.full,
+            prune=arguments.prune,
             progress=_Drawn(bar),
         )
     failures = _failures(configuration.data)
@@ -132,7 +141,7 @@ def _show(outcome: Outcome, failures: list[dict[str, Any]]) -> None:
     show(
         f"{report.embedded} embedded, {report.moved} moved, {report.unchanged} unchanged,"
         f" {report.skipped} skipped in {duration_text(report.seconds)}"
-        f" ({size_text(report.bytes_read)} read)"
+        f" ({size_text(report.bytes_read)} read in {report.reads} pieces)"
     )
     for failure in failures if report.skipped else ():
         show(f"skipped {failure['path']}: {failure['detail'] or failure['reason']}")

@@ -70,7 +70,7 @@ class Entry:
 
     @property
     def version(self) -> str:
-        """For example "mn04-899a8c62-w6x10-d1.1"."""
+        """For example "mn04-899a8c62-w6x10-d2.1"."""
         short = self.name.rpartition("-")[2]
         weights = "".join(f"-{one.sha256[:8]}" for one in self.weights)
         windows = f"w{self.most_windows}x{self.window_s:g}"
@@ -215,7 +215,7 @@ def entry(name: str) -> Entry:
             return one
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise ModelError(f"no model is called {name!r}: {hint}There are {', '.join(names)}")
+    raise ModelError(f"no model is called {name!r}: {hint}there are {', '.join(names)}")
 
 
 def models_dir(settings: EmbeddingSettings, data: Path) -> Path:
@@ -227,7 +227,7 @@ def why_not(one: Entry, folder: Path) -> str:
     """Why a model cannot run here, in a few words; "" when it can."""
     missing = one.missing_modules()
     if missing:
-        return f"{', '.join(missing)} is not installed (pip install 'segue[torch]')"
+        return f"{', '.join(missing)} is not installed (pip install -r requirements/torch.txt)"
     there = state(one.weights, folder)
     if there != "ready":
         words = {"wrong size": "of the wrong size", "partial": "only partly"}.get(there, "not")

@@ -130,3 +130,40 @@ def _names(at: tuple[str, ...], tree: dict[str, Any]) -> list[str]:
         else:
             names.append(".".join((*at, key)))
     return names
+
+
+def test_check_finds_what_only_shows_in_use(segue: Segue, tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(
+        """
+        [upstream]
+        username = "linker"
+        [library]
+        source = "server"
+        [embedding]
+        model = "timbr"
+        """
+    )
+    result = segue("config", "check")
+    assert result.code == 2
+    for words in ("belong together", "does not know yet", "did you mean timbre?"):
+        assert words in result.err
+    (tmp_path / "config.toml").write_text(
+        '[upstream]\nusername = "linker"\npassword_file = "/nowhere/at-all"\n'
+    )
+    assert "cannot read upstream.password_file /nowhere/at-all" in segue("config", "check").err
+
+
+def test_an_unknown_section_hides_no_other_problem(segue: Segue, tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(
+        """
+        [libary]
+        [upstream]
+        ulr = "x"
+        [server]
+        port = "4040x"
+        """
+    )
+    result = segue("config", "check")
+    assert result.code == 2
+    for words in ("libary", "ulr", "port"):
+        assert words in result.err

@@ -362,7 +362,7 @@ def test_a_killed_job_loses_at_most_what_was_in_flight(tmp_path: Path) -> None:
 def test_a_part_of_a_new_space_does_not_replace_a_whole_snapshot(
     shelf: Shelf, shared_models: Path
 ) -> None:
-    pytest.importorskip("torch", reason="needs torch (pip install 'segue[torch]')")
+    pytest.importorskip("torch", reason="needs torch (make test TORCH=1)")
     first = shelf.run().snapshot
     library = LibrarySettings(music=(str(shelf.music),), data=str(shelf.data))
     settings = EmbeddingSettings(models_dir=str(shared_models))

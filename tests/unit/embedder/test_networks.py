@@ -11,7 +11,7 @@ from embedder.excerpts import Excerpts
 from embedder.models.registry import MN04, MOODS, load
 from tests.unit.embedder.sounds import music
 
-torch = pytest.importorskip("torch", reason="needs torch (pip install 'segue[torch]')")
+torch = pytest.importorskip("torch", reason="needs torch (make test TORCH=1)")
 
 
 def signal(rate_hz: int, seconds: float) -> Float32:

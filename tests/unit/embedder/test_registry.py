@@ -20,7 +20,7 @@ from embedder.models.registry import (
 from embedder.settings import EmbeddingSettings
 
 needs_torch = pytest.mark.skipif(
-    importlib.util.find_spec("torch") is None, reason="needs torch (pip install 'segue[torch]')"
+    importlib.util.find_spec("torch") is None, reason="needs torch (make test TORCH=1)"
 )
 
 
