@@ -35,6 +35,13 @@ def _autodj() -> Rows:
     return run(AUDIO, MODELS, data_folder())
 
 
+def _ranking() -> Rows:
+    from bench.quality import data_folder
+    from bench.ranking import run
+
+    return run(data_folder())
+
+
 def _embedding() -> Rows:
     from bench.embedding import run
 
@@ -63,6 +70,7 @@ def _forwarding() -> Rows:
 BENCHMARKS: tuple[tuple[str, str, bool, Callable[[], Rows]], ...] = (
     ("quality", "how good the choice is, term by term, on real music", True, _quality),
     ("autodj", "sessions of Feishin's AutoDJ, judged by other ears", True, _autodj),
+    ("ranking", "ranking alone: time and recall, synthetic libraries", False, _ranking),
     ("demo", "P@5, same manner, the demo's own music", False, _demo),
     ("embedding", "core-seconds a track", True, _embedding),
     ("steering", "steered calls beside the upstream's getSong; memory of serve", False, _steering),

@@ -20,6 +20,11 @@ from catalog.tracks import Float32
 #: 0 leaves the spectrum as it is, 1 makes every direction equal. Half is best by measurement.
 WHITENING: Final = 0.5
 
+#: Added to each direction's variance, as a part of all variance, so that small directions, which
+#: are many and tell little, stay small: P@5 .286 -> .284, and the coarse copy holds .76 of a vector
+#: instead of .66.
+VARIANCE_FLOOR: Final = 0.002
+
 #: Directions with less than this part of the largest variance are rounding errors.
 _LEAST_VARIANCE: Final = 1e-9
 
@@ -73,7 +78,8 @@ def whiten(centred: Float32, strength: float = WHITENING) -> Float32:
     # An axis has no direction of its own: its largest entry is made positive.
     axes = axes * np.sign(axes[np.abs(axes).argmax(0), np.arange(d)] + 0.0)
     kept = variance > _LEAST_VARIANCE * max(float(variance[0]), 1e-30)
-    scale = np.where(kept, np.where(kept, variance, 1.0) ** (-strength / 2), 0.0)
+    floored = np.where(kept, variance + VARIANCE_FLOOR * variance[kept].sum(), 1.0)
+    scale = np.where(kept, floored ** (-strength / 2), 0.0)
     turned = np.empty((n, d), np.float32)
     turn = (axes * scale).astype(np.float32)
     for start in range(0, n, _BLOCK):
@@ -84,8 +90,9 @@ def whiten(centred: Float32, strength: float = WHITENING) -> Float32:
 def hubness(vectors: Float32) -> Float32:
     """How near a track is to its nearest others, less the library's mean, (n,) float32 in -2…2.
 
-    High for hubs; taking half of it off a cosine is CSLS. Exact up to `HUB_REFERENCES` tracks, beyond that against an even sample of so many, which
-    orders tracks alike at a cost that grows with n and not with its square.
+    High for hubs; taking half of it off a cosine is CSLS. Exact up to `HUB_REFERENCES` tracks,
+    beyond that against an even sample of so many, which orders tracks alike at a cost that grows
+    with n and not with its square.
     """
     n = len(vectors)
     near = np.zeros(n, np.float32)

@@ -113,4 +113,4 @@ def _profile(snapshot: Snapshot, wanted: Sequence[Seed]) -> Float32 | None:
 
 
 def _rows(matrix: NDArray[Any], rows: Sequence[int]) -> Float32:
-    return np.asarray(matrix[np.array(rows, np.intp)], np.float32)
+    return np.asarray(np.asarray(matrix)[np.array(rows, np.intp)], np.float32)

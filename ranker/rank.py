@@ -38,7 +38,9 @@ class _Scored:
     total: Float32
 
     def best(self, size: int) -> _Scored:
-        at = search.best(self.total, np.arange(len(self.rows)), size)
+        # Rows come in the coarse pass's order: by number first, so that ties go to the lower.
+        by_row = np.argsort(self.rows)
+        at = by_row[search.best(self.total[by_row], size)]
         parts = {name: values[at] for name, values in self.terms.items()}
         return _Scored(self.rows[at], self.vectors[at], parts, self.total[at])
 
@@ -55,14 +57,13 @@ class _Ranking:
     ) -> None:
         self.snapshot, self.seeds, self.settings = snapshot, seeds, settings
         self.query = Query.of(snapshot, seeds, context, settings)
+        self.tagged = terms.mean_tags(snapshot, seeds)
         self.coarse, self.spread = search.coarse_scores(snapshot, self.query, context, settings)
 
     def plain(self, context: Context, count: int) -> list[Pick]:
         """By score alone."""
         mask = gates.allowed(self.snapshot, self.seeds, context)
-        candidates = np.flatnonzero(mask)
-        size = search.full_size(self.snapshot.n, count)
-        rows = search.best(self.coarse[candidates], candidates, size)
+        rows = search.best(self.coarse, search.full_size(self.snapshot.n, count), mask)
         scored = self._score(rows, context).best(count)
         return [self._pick(scored, spacing.Placed(at)) for at in range(len(scored.rows))]
 
@@ -70,10 +71,10 @@ class _Ranking:
         self, mask: NDArray[np.bool_], context: Context, heard: tuple[int, ...], count: int
     ) -> list[Pick]:
         """Up to `count` of the rows in `mask`, after `heard` (latest first)."""
-        candidates = np.flatnonzero(mask)
+        candidates = int(np.count_nonzero(mask))
         size, pool = search.full_size(self.snapshot.n, count), max(count * POOL_FACTOR, POOL_LEAST)
         while True:
-            rows = search.best(self.coarse[candidates], candidates, size)
+            rows = search.best(self.coarse, size, mask)
             rows = gates.other_recordings(self.snapshot, rows, self.seeds, context)
             scored = self._score(rows, context).best(pool)
             placed = spacing.order(
@@ -87,17 +88,17 @@ class _Ranking:
                 self.spread,
                 count,
             )
-            if len(placed) == count or min(size, pool) >= len(candidates):
+            if len(placed) == count or min(size, pool) >= candidates:
                 return [self._pick(scored, one) for one in placed]
             size, pool = size * 8, pool * 8  # many versions of few recordings
 
     def _score(self, rows: NDArray[np.intp], context: Context) -> _Scored:
         snapshot, settings, query, spread = self.snapshot, self.settings, self.query, self.spread
-        vectors = np.asarray(snapshot.vectors[rows], np.float32)
+        vectors = np.asarray(snapshot.vectors)[rows]
         audio = terms.audio(vectors, query) - settings.hub * terms.hub(snapshot, rows)
         weighted: dict[str, NDArray[Any]] = {"audio": settings.audio * audio}
         if settings.tags and snapshot.tag_groups:
-            weighted["tags"] = settings.tags * terms.tags(snapshot, rows, query, self.seeds)
+            weighted["tags"] = settings.tags * terms.tags(snapshot, rows, query, self.tagged)
         if query.flow is not None:
             weighted["flow"] = settings.flow * terms.flow(vectors, query)
         if len(query.unwanted):
@@ -125,7 +126,7 @@ class _Ranking:
             "album_repetition": -placed.album,
             "diversity": -placed.diversity,
         }
-        told = reasons.tell(self.snapshot, self.seeds, row, values, self.settings)
+        told = reasons.tell(self.snapshot, self.tagged, row, values, self.settings)
         return Pick(row, sum(reason.value for reason in told), told)
 
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from catalog.snapshot import Snapshot
+from catalog.tracks import Float32
 from ranker import terms
-from ranker.picks import Reason, Seed
+from ranker.picks import Reason
 from ranker.settings import RankingSettings
 
 #: What a term says of a pick, unless it has more to tell.
@@ -33,12 +34,15 @@ _ALIKE: Final = (
 
 def tell(
     snapshot: Snapshot,
-    seeds: Sequence[Seed],
+    tagged: Sequence[Float32],
     row: int,
     values: Mapping[str, float],
     settings: RankingSettings,
 ) -> tuple[Reason, ...]:
-    """A reason for each term of `values` (term → signed contribution); audio always, 0 never."""
+    """A reason for each term of `values` (term → signed contribution); audio always, 0 never.
+
+    tagged: the seeds' tags, see `terms.mean_tags`.
+    """
     told: list[Reason] = []
     for term, value in values.items():
         if term == "audio":
@@ -46,7 +50,7 @@ def tell(
         elif not value:
             continue
         elif term == "tags":
-            shared = terms.shared_tags(snapshot, seeds, row) if value > 0 else []
+            shared = terms.shared_tags(snapshot, tagged, row) if value > 0 else []
             other = "moods and tags alike" if value > 0 else "moods and tags differ"
             told.append(Reason(term, value, f"both {', '.join(shared)}" if shared else other))
         else:

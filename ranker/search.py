@@ -32,6 +32,12 @@ FULL_PER_SONG: Final = 6
 _SPREAD_SAMPLE: Final = 2048
 _LEAST_SPREAD: Final = 0.02
 
+#: Rows far from the best are left aside by a score that a sample of so many rows gives: it lets
+#: through about this many times what is wanted, and in the sample some to spare.
+_CUT_SAMPLE: Final = 8192
+_CUT_MARGIN: Final = 1.3
+_CUT_SPARE: Final = 20
+
 #: Of a normal distribution, in its deviations.
 _QUARTILES_APART: Final = 1.349
 
@@ -68,14 +74,32 @@ def coarse_scores(
     return scores, spread
 
 
-def best(scores: Float32, rows: NDArray[np.intp], size: int) -> NDArray[np.intp]:
-    """The `size` rows with the best scores (aligned with `rows`), best first, ties to the lower."""
+def best(scores: Float32, size: int, mask: NDArray[np.bool_] | None = None) -> NDArray[np.intp]:
+    """The `size` rows (of those in `mask`) with the best scores, best first, ties to the lower."""
+    cut = _cut(scores, size, mask)
+    passed = scores >= cut
+    rows = np.flatnonzero(passed if mask is None else passed & mask)
+    if len(rows) < size and cut > -np.inf:  # the sample was unlucky
+        rows = np.arange(len(scores)) if mask is None else np.flatnonzero(mask)
+    found = scores[rows]
     if size < len(rows):
-        part = np.argpartition(-scores, size - 1)[:size]
-        # argpartition breaks ties at the edge as it likes: take all that reach the edge's score.
-        part = np.flatnonzero(scores >= scores[part].min())
-        rows, scores = rows[part], scores[part]
-    return rows[np.lexsort((rows, -scores))[:size]]
+        # Partitioning breaks ties at the edge as it likes: take all that reach the edge's score.
+        edge = -np.partition(-found, size - 1)[size - 1]
+        part = np.flatnonzero(found >= edge)
+        rows, found = rows[part], found[part]
+    return rows[np.lexsort((rows, -found))[:size]]
+
+
+def _cut(scores: Float32, size: int, mask: NDArray[np.bool_] | None) -> float:
+    """A score that some more than `size` rows reach, from a sample; -inf where all must be seen."""
+    step = len(scores) // _CUT_SAMPLE
+    if step < 2:
+        return -np.inf
+    sample = scores[::step] if mask is None else scores[::step][mask[::step]]
+    wanted = int(_CUT_MARGIN * size / step) + _CUT_SPARE
+    if wanted >= len(sample):
+        return -np.inf
+    return float(np.partition(sample, len(sample) - wanted)[len(sample) - wanted])
 
 
 def full_size(n: int, count: int) -> int:

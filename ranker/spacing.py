@@ -60,8 +60,8 @@ def order(
     that the penalties are counted in.
     """
     likeness = np.maximum((vectors @ query.wanted.T).max(1), 0)  # (r, d) @ (d, s) -> (r,)
-    artists, albums = snapshot.artist[rows], snapshot.album[rows]
-    recordings = snapshot.recording[rows]
+    artists, albums = np.asarray(snapshot.artist)[rows], np.asarray(snapshot.album)[rows]
+    recordings = np.asarray(snapshot.recording)[rows]
     recent = [row for row in heard[:RECENT] if 0 <= row < snapshot.n]
     artist_weight = settings.artist_repetition * spread
     album_weight = settings.album_repetition * spread

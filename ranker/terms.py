@@ -51,19 +51,19 @@ def hub(snapshot: Snapshot, rows: Rows) -> Float32:
     return np.asarray(snapshot.hub[rows], np.float32)
 
 
-def tags(snapshot: Snapshot, rows: Rows, query: Query, seeds: Sequence[Seed]) -> Float32:
+def tags(snapshot: Snapshot, rows: Rows, query: Query, tagged: Sequence[Float32]) -> Float32:
     """Cosine of tag profiles: -1…1; 0 where there are no tags.
 
     A profile is what a track has more or less of than other tracks of the library, over all tags.
+    tagged: the seeds' tags, for snapshots from before there were profiles.
     """
     if query.profile is not None and snapshot.profile is not None:
-        found = snapshot.profile[rows] @ query.profile  # (r, p) @ (p,) -> (r,)
+        found = np.asarray(snapshot.profile)[rows] @ query.profile  # (r, p) @ (p,) -> (r,)
         return np.asarray(found, np.float32)
     total = np.zeros(len(rows), np.float32)
-    for group in snapshot.tag_groups.values():  # a snapshot from before there were profiles
+    for group, wanted in zip(snapshot.tag_groups.values(), tagged, strict=True):
         whole = np.asarray(group.scores[rows], np.float32)  # (r, t)
-        wanted = unit(_mean(group, seeds))
-        total += (whole @ wanted) / np.maximum(np.linalg.norm(whole, axis=1), 1e-6)
+        total += (whole @ unit(wanted)) / np.maximum(np.linalg.norm(whole, axis=1), 1e-6)
     return np.asarray(total / max(len(snapshot.tag_groups), 1), np.float32)
 
 
@@ -110,12 +110,23 @@ def familiar(snapshot: Snapshot, rows: Rows, context: Context) -> Float32:
     return known.astype(np.float32)
 
 
-def shared_tags(snapshot: Snapshot, seeds: Sequence[Seed], row: int, most: int = 3) -> list[str]:
+def mean_tags(snapshot: Snapshot, seeds: Sequence[Seed]) -> list[Float32]:
+    """The weighted mean (t,) of the wanted seeds' scores, for each tag group."""
+    wanted = [seed for seed in seeds if seed.weight > 0]
+    rows = [seed.row for seed in wanted]
+    weights = np.array([seed.weight for seed in wanted], np.float32)
+    weights /= max(float(weights.sum()), 1e-6)
+    groups = snapshot.tag_groups.values()
+    return [weights @ np.asarray(group.scores[rows], np.float32) for group in groups]
+
+
+def shared_tags(
+    snapshot: Snapshot, tagged: Sequence[Float32], row: int, most: int = 3
+) -> list[str]:
     """The labels that a row has most in common with the seeds, strongest first."""
     found: list[tuple[float, str]] = []
-    for group in snapshot.tag_groups.values():
-        ours = np.asarray(group.scores[row], np.float32)
-        both = np.minimum(ours, _mean(group, seeds))
+    for group, theirs in zip(snapshot.tag_groups.values(), tagged, strict=True):
+        both = np.minimum(np.asarray(group.scores)[row], theirs)
         found += [
             (float(both[i]), group.labels[i]) for i in np.flatnonzero(both > OWN_TAG_Z).tolist()
         ]
@@ -142,10 +153,3 @@ def kin(vectors: Float32, others: Float32, weights: Float32) -> Float32:
         return np.zeros(len(vectors), np.float32)
     near = np.clip((vectors @ others.T) / KIN, 0, 1) ** 2  # (r, d) @ (d, k) -> (r, k)
     return np.asarray(np.minimum(near @ weights, 1), np.float32)
-
-
-def _mean(group: TagGroup, seeds: Sequence[Seed]) -> Float32:
-    wanted = [seed for seed in seeds if seed.weight > 0]
-    weights = np.array([seed.weight for seed in wanted], np.float32)
-    rows = np.asarray(group.scores[[seed.row for seed in wanted]], np.float32)
-    return np.asarray((weights @ rows) / max(float(weights.sum()), 1e-6), np.float32)

@@ -1,0 +1,85 @@
+"""Ranking alone: time, recall of the two-stage search, memory, on synthetic libraries.
+
+    python -m bench ranking            (10,000 and 100,000 tracks; SEGUE_BENCH_LARGE=1: 500,000 too)
+
+One core (set OPENBLAS_NUM_THREADS=1). Recall: how many of the 50 best of all rows, each with all
+its terms in full, the two stages find.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from bench.synthetic import DIM, synthesise
+from catalog.snapshot import Snapshot, open_snapshot
+from ranker import search
+from ranker.picks import Context, Seed
+from ranker.rank import rank
+from ranker.settings import RankingSettings
+
+GOALS_MS: Final = {10_000: 1.0, 100_000: 3.0, 500_000: 15.0}
+SEEDS: Final = 40
+RECALL_SEEDS: Final = 20
+RECALL_AT: Final = 50
+
+
+def run(data: Path) -> list[dict[str, object]]:
+    """A row for each size."""
+    sizes = [n for n in GOALS_MS if n <= 100_000 or os.environ.get("SEGUE_BENCH_LARGE")]
+    return [_measure(data, n) for n in sizes]
+
+
+def _measure(data: Path, n: int) -> dict[str, object]:
+    folder = data / f"synthetic-{n}-{DIM}"
+    snapshot = open_snapshot(folder) or synthesise(folder, n).snapshot
+    seeds = np.random.default_rng(3).integers(0, n, SEEDS).tolist()
+    before = _anonymous_mb()
+    times: dict[int, list[float]] = {5: [], 50: []}
+    for count, found in times.items():
+        _time(snapshot, seeds[0], count)
+        found += [_time(snapshot, seed, count) for seed in seeds]
+    return {
+        "tracks": n,
+        "5 songs, p50 ms": round(float(np.median(times[5])), 2),
+        "50 songs, p50 ms": round(float(np.median(times[50])), 2),
+        "p95 ms": round(float(np.quantile(times[5], 0.95)), 2),
+        "goal ms": GOALS_MS[n],
+        f"recall at {RECALL_AT}": round(_recall(snapshot, seeds[:RECALL_SEEDS]), 4),
+        "anonymous MB": round(_anonymous_mb() - before, 1),
+    }
+
+
+def _time(snapshot: Snapshot, seed: int, count: int) -> float:
+    heard = tuple((seed + step) % snapshot.n for step in range(1, 10))
+    context = Context(excluded=frozenset(heard), heard=heard)
+    started = time.perf_counter()
+    rank(snapshot, [Seed(seed)], context, RankingSettings(), count)
+    return (time.perf_counter() - started) * 1000
+
+
+def _recall(snapshot: Snapshot, seeds: list[int]) -> float:
+    shares = []
+    most, share = search.FULL_MOST, search.FULL_SHARE
+    for seed in seeds:
+        found = []
+        for limits in ((most, share), (snapshot.n, 1.0)):
+            search.FULL_MOST, search.FULL_SHARE = limits  # type: ignore[misc]
+            picks = rank(
+                snapshot, [Seed(seed)], Context(), RankingSettings(), RECALL_AT, plain=True
+            )
+            found.append({pick.row for pick in picks})
+        search.FULL_MOST, search.FULL_SHARE = most, share  # type: ignore[misc]
+        shares.append(len(found[0] & found[1]) / RECALL_AT)
+    return float(np.mean(shares))
+
+
+def _anonymous_mb() -> float:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    found = re.search(r"RssAnon:\s+(\d+) kB", status)
+    return int(found[1]) / 1024 if found else 0.0
