@@ -9,11 +9,12 @@ from typing import Protocol
 
 from starlette.applications import Starlette
 
-from proxy.forward import App, Forward, Receive, Scope, Send, target_of
+from proxy.forward import App, Forward, Message, Receive, Scope, Send, target_of
 from proxy.metrics import Metrics
 from proxy.pages import Forwarding, Pages, Status
+from proxy.places import relocate
 from proxy.settings import ProxySettings
-from proxy.upstream import HttpUpstream, Upstream
+from proxy.upstream import HttpUpstream, Origin, Upstream
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +50,9 @@ class Application:
         self.upstream = upstream
         self.metrics = metrics
         self._base_path = server.base_path
+        self._outer = server.base_path.encode("ascii")
+        self._inner = Origin.parse(settings.upstream_url).base_path
+        self._is_moved = self._inner != self._outer
         self._steering = steering
         self._background = background
         self._forward = Forward(upstream, server, metrics)
@@ -65,6 +69,8 @@ class Application:
         if self._base_path and not self._strip_base_path(scope):
             await _answer_not_found(send)
             return
+        if self._is_moved:
+            send = self._relocating(scope, send)
         path = scope["path"]
         if path.startswith("/segue/"):
             self.metrics.requests["own", "ok"] += 1
@@ -73,6 +79,17 @@ class Application:
             await self._steering(scope, receive, send, self._forward)
         else:
             await self._forward(scope, receive, send)
+
+    def _relocating(self, scope: Scope, send: Send) -> Send:
+        host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+
+        async def relocated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = relocate(message["headers"], self._inner, self._outer, host)
+                message = {**message, "headers": headers}
+            await send(message)
+
+        return relocated
 
     def _steers(self, steering: Steering, scope: Scope) -> bool:
         try:

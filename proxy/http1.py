@@ -40,45 +40,15 @@ class Connection(asyncio.BufferedProtocol):
     """
 
     __slots__ = (
-        "_answer",
-        "_broke_by",
-        "_buffer",
-        "_can_write",
-        "_early",
-        "_head_bytes",
-        "_in_head",
-        "_interim",
-        "_is_head",
-        "_keep_alive",
-        "_parser",
-        "_paused",
-        "_pump",
-        "_released",
-        "_tainted",
-        "_until_close",
-        "_upgrade",
-        "_view",
-        "_wants_head",
-        "address",
-        "calls",
-        "deadline",
-        "headers_s",
-        "idle_s",
-        "idle_since",
-        "loop",
-        "transport",
-        "usable",
-    )
+        "_answer", "_broke_by", "_buffer", "_can_write", "_early", "_head_bytes", "_in_head",
+        "_interim", "_is_head", "_keep_alive", "_parser", "_paused", "_pump", "_released",
+        "_tainted", "_until_close", "_upgrade", "_view", "_wants_head", "address", "calls",
+        "deadline", "headers_s", "idle_s", "idle_since", "loop", "transport", "usable",
+    )  # fmt: skip
 
     _head_bytes: int
     _in_head: bool
     _interim: bool
-    _is_head: bool
-    _keep_alive: bool
-    _tainted: bool
-    _until_close: bool
-    _upgrade: bool
-    _wants_head: bool
 
     def __init__(
         self,

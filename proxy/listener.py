@@ -24,11 +24,17 @@ from uvicorn.server import ServerState
 
 from proxy.answer import NEVER_S, Answer
 from proxy.exchange import Call
+from proxy.targets import TargetError, origin_form
 from proxy.tunnel import Tunnel
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 #: A client has this long to send the headers of a request it has begun (or a connection opened).
 HEAD_S: Final = 20.0
+
+#: Within this long, a body under way must bring `MIN_BODY_BYTES` or end; one whose answer has been
+#: given already gets no second such time.
+BODY_S: Final = 60.0
+MIN_BODY_BYTES: Final = 256
 
 _REQUEST_LINE: Final = re.compile(
     rb"(?:\r\n)*([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^\x00-\x20\x7f]+) HTTP/(1\.[01])\r\n"
@@ -59,6 +65,8 @@ class Listener(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._running: Call | None = None
         self._head_timer: asyncio.TimerHandle | None = None
+        self._body_timer: asyncio.TimerHandle | None = None
+        self._body_bytes = 0
         self._in_message = False
         self._in_head = False
         #: What has come of the head under way; None where its start is not known to the byte.
@@ -82,6 +90,9 @@ class Listener(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_timer()
+        if self._body_timer is not None:
+            self._body_timer.cancel()
+            self._body_timer = None
         self._unset_keepalive_if_required()
         running = self._running
         if running is not None and not running.response_complete and not running.detached:
@@ -110,6 +121,8 @@ class Listener(HttpToolsProtocol):
             self._refuse(431)
         elif self._head_timer is None and not self._deaf and not self._is_occupied():
             self._await_head()
+        if self._in_message and self._body_timer is None and not self._in_head:
+            self._await_body()
 
     def _feed(self, data: bytes) -> None:
         starts_here = self._in_head or not self._in_message
@@ -179,7 +192,13 @@ class Listener(HttpToolsProtocol):
             self._refusal = 431
             raise _RefusedError
         version = self.parser.get_http_version()
-        target = self._origin_form(method, target)
+        try:
+            target, authority = origin_form(method, target)
+        except TargetError as error:
+            self._refusal = error.status
+            raise _RefusedError from None
+        if authority:
+            self.headers[:] = [h for h in self.headers if h[0] != b"host"] + [(b"host", authority)]
         hosts = sum(1 for name, _ in self.headers if name == b"host")
         if hosts > 1 or (hosts == 0 and version != "1.0"):
             raise _RefusedError
@@ -195,21 +214,6 @@ class Listener(HttpToolsProtocol):
         scope["query_string"] = query
         scope["segue.target"] = target
         self._start(scope, version, upgrade=self.parser.should_upgrade())
-
-    def _origin_form(self, method: bytes, target: bytes) -> bytes:
-        """The target as an origin gets it; a proxy's form also tells the host (RFC 9112 §3.2.2)."""
-        if target.startswith(b"/") or (target == b"*" and method == b"OPTIONS"):
-            return target
-        scheme, colon, rest = target.partition(b"://")
-        if method == b"CONNECT" or not colon or scheme.lower() not in (b"http", b"https"):
-            self._refusal = 405 if method == b"CONNECT" else 400
-            raise _RefusedError
-        cut = min((at for at in map(rest.find, (b"/", b"?", b"#")) if at >= 0), default=len(rest))
-        authority, below = rest[:cut], rest[cut:]
-        if not authority or b"@" in authority:
-            raise _RefusedError
-        self.headers[:] = [h for h in self.headers if h[0] != b"host"] + [(b"host", authority)]
-        return below if below.startswith(b"/") else b"/" + below
 
     def _start(self, scope: dict[str, Any], version: str, *, upgrade: bool) -> None:
         call = Call(
@@ -255,6 +259,7 @@ class Listener(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._silent_bytes = 0
+        self._body_bytes += len(body)
         call = self.cycle
         if call.response_complete:
             return
@@ -344,6 +349,21 @@ class Listener(HttpToolsProtocol):
             self._refuse(408)
         elif not self._is_busy():
             self.transport.close()
+
+    def _await_body(self) -> None:
+        self._body_bytes = 0
+        self._body_timer = self.loop.call_later(BODY_S, self._body_late)
+
+    def _body_late(self) -> None:
+        self._body_timer = None
+        if self._deaf or self._in_head or not self._in_message or self.transport.is_closing():
+            return
+        if not self._is_busy():
+            self.transport.close()  # answered, and still sending
+        elif self._body_bytes < MIN_BODY_BYTES and not self.flow.read_paused:
+            self._refuse(408)
+        else:  # on its way, or we do not read because the upstream does not
+            self._await_body()
 
     def _refuse(self, status: int) -> None:
         """Answer what is no request of ours, after what was asked before it, and hang up."""

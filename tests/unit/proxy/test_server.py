@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -195,6 +197,80 @@ async def test_half_a_head_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatc
         assert (await refused).status == 408
 
 
+async def test_a_body_does_not_trickle_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.listener.BODY_S", 0.2)
+    async with proxied() as proxy:
+        client = await proxy.client()
+        client.writer.write(b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\n")
+        started_s = time.monotonic()
+        for _ in range(4):
+            client.writer.write(b"x")
+            await asyncio.sleep(0.03)
+        assert (await read_reply(client.reader)).status == 408
+        assert time.monotonic() - started_s < 1
+        assert await client.reader.read() == b""
+        client = await proxy.client()  # a slow one that goes on is let go on
+        client.writer.write(b"POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\n")
+        for _ in range(9):
+            client.writer.write(bytes(1000))
+            await asyncio.sleep(0.05)
+        assert (await read_reply(client.reader)).status == 200
+        await asyncio.sleep(0.3)
+        assert (await client.get()).status == 200  # nor is the next request in a hurry
+
+
+async def test_an_upload_that_was_answered_is_not_read_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("proxy.listener.BODY_S", 0.2)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with proxied(url=f"http://127.0.0.1:{port}") as proxy:
+            for stalls in (True, False):
+                client = await proxy.client()
+                client.writer.write(
+                    b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 90000000\r\n\r\nabc"
+                )
+                assert (await read_reply(client.reader)).status == 413
+                with contextlib.suppress(ConnectionError):
+                    for _ in range(100):
+                        if not (stalls or client.writer.is_closing()):
+                            client.writer.write(bytes(1000))
+                        await asyncio.sleep(0.01)
+                    assert await asyncio.wait_for(client.reader.read(), 1) == b""
+
+
+async def test_an_upload_that_the_upstream_does_not_take_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("proxy.listener.BODY_S", 0.1)
+    size = 30_000_000
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(0.5)
+        await reader.readexactly(size)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with proxied(url=f"http://127.0.0.1:{port}") as proxy:
+            client = await proxy.client()
+            client.writer.write(b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
+            client.writer.write(bytes(size))
+            assert (await read_reply(client.reader)).status == 200
+
+
 async def test_a_stop_lets_answers_end_and_event_streams_go() -> None:
     ended = asyncio.Event()
 
@@ -232,6 +308,7 @@ from proxy.application import create_application
 from proxy.server import serve
 from proxy.settings import ProxySettings, ServerSettings
 import sys
+import time
 server = ServerSettings(host="127.0.0.1", port=int(sys.argv[1]), drain_s=1)
 serve(create_application(ProxySettings(server=server)), server)
 heavy = {"torch", "av", "mutagen", "httpx2", "embedder"} & sys.modules.keys()
