@@ -57,7 +57,7 @@ def _demo() -> Rows:
 def _steering() -> Rows:
     from bench.steering import run
 
-    return run(AUDIO if AUDIO.exists() else None)
+    return run(AUDIO if AUDIO.exists() else None, models=MODELS if MODELS.exists() else None)
 
 
 def _forwarding() -> Rows:

@@ -3,7 +3,7 @@
 Real servers, real sockets, keep-alive: `segue serve` in front of Navidrome where one is on PATH,
 else of supysonic. Calls alternate, so that a busy machine disturbs both alike.
 
-    python -m bench.steering [--music DIR] [--rounds N]
+    python -m bench.steering [--music DIR] [--models DIR] [--rounds N]
 """
 
 from __future__ import annotations
@@ -64,8 +64,13 @@ def _upstream(folder: Path, music: Path) -> Iterator[tuple[str, str, Account, li
         yield "supysonic", server.url, _LISTENER, [music]
 
 
-def run(music: Path | None = None, rounds: int = 200) -> list[dict[str, object]]:
-    """Rows: medians of both calls and their ratio; resident memory of `serve` after it all."""
+def run(
+    music: Path | None = None, rounds: int = 200, models: Path | None = None
+) -> list[dict[str, object]]:
+    """Rows: medians of both calls and their ratio; resident memory of `serve` after it all.
+
+    With the weights in `models` (and torch) songs have tags, which ranking also looks at.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         music = music or compose_library(Path(".demo"))
@@ -78,7 +83,7 @@ def run(music: Path | None = None, rounds: int = 200) -> list[dict[str, object]]
                         "music": [str(path) for path in folders],
                         "data": str(folder / "data"),
                     },
-                    "embedding": {"model": "timbre"},
+                    "embedding": {"models_dir": str(models)} if models else {"model": "timbre"},
                     "upstream": upstream,
                 },
             )
@@ -145,9 +150,10 @@ def main() -> None:
     """Print the rows."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--music", type=Path, default=None, help="a folder of music")
+    parser.add_argument("--models", type=Path, default=None, help="a folder of weights")
     parser.add_argument("--rounds", type=int, default=200)
     given = parser.parse_args()
-    for row in run(given.music, given.rounds):
+    for row in run(given.music, given.rounds, given.models):
         print("  ".join(f"{key}: {value}" for key, value in row.items() if value != ""))
 
 

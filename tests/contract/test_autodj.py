@@ -308,6 +308,8 @@ SKIPPED = {
 @pytest.mark.parametrize(
     ("scenario", "outcomes", "playing"),
     [
+        ("play one song, AutoDJ off", [], "2dlVyEcP9GfkInw8P4vNKG"),
+        ("restart: queue restored, played again", [], "2dlVyEcP9GfkInw8P4vNKG"),
         ("AutoDJ on, defaults", ["steered"], "44qkBp8KK4aORmsntYdyfK"),
         ("AutoDJ asking for 160 songs: every fallback", ["steered"] * 3, "2gGgkdezsREG8OezaVG2ij"),
         ("AutoDJ, library random strategy", [OTHER], "3dO9hd4WG9vdRCwBead3Ev"),
@@ -349,7 +351,8 @@ async def test_recorded_sessions(
                 assert all(server.songs[s["id"]]["_folder"] == 1 for s in songs)
             seed = re.findall(r"[&?]id=(\w{22})", call["request_body"]) or [playing]
             assert seed[0] not in {s["id"] for s in songs}
-            assert house.styles(songs[:10]) == {server.songs[seed[0]]["_style"]}
+            if response is marked[0][1]:  # later ones bring what is left
+                assert house.styles(songs[:10]) == {server.songs[seed[0]]["_style"]}
         steering = house.application._steering  # type: ignore[attr-defined]
         (session,) = [s for i, s in steering.sessions._all.items() if i.client == "Feishin"]
         assert session.playing is not None

@@ -142,7 +142,8 @@ async def test_seeds_may_be_songs_albums_or_artists(
     }
     assert not own & {str(song["id"]) for song in songs}
     if style is not None:
-        assert house.styles(songs) <= style
+        alike = [song for song in songs if house.styles([song]) <= style]
+        assert len(alike) >= 6  # artists are spaced, so not all
 
 
 @pytest.mark.parametrize(
