@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.synthetic import synthesise
+from bench.synthetic import Synthetic, synthesise
 from catalog.snapshot import Snapshot
 from ranker.picks import Context, Seed
 from ranker.rank import rank
@@ -214,4 +214,36 @@ def run(audio: Path, models: Path, data: Path) -> list[dict[str, object]]:
         rows += table("real 165", snapshot, heard, 200, ablations=terms)
     made = synthesise(data / "synthetic", 20_000)
     rows += table("synthetic 20,000", made.snapshot, made.judge, 20)
-    return rows
+    return [*rows, skips(made, RankingSettings())]
+
+
+def skips(made: Synthetic, settings: RankingSettings, most: int = 150) -> dict[str, object]:
+    """Two skips of one style: its share of the next ten before, just after, and 20 songs later.
+
+    Seeds are pairs of songs of two styles, as where a session wanders from one to the other.
+    """
+    snapshot, style = made.snapshot, made.style
+    chance = np.random.default_rng(5)
+    shares: dict[str, list[float]] = {"before": [], "after": [], "20 songs later": []}
+    while len(shares["before"]) < most:
+        one, other = (int(row) for row in chance.integers(0, snapshot.n, 2))
+        of_style = np.flatnonzero(style == style[other])
+        if style[one] == style[other] or len(of_style) < 20:
+            continue
+        seeds = [Seed(one), Seed(other)]
+        near = rank(snapshot, seeds, Context(), settings, 30)
+        kin = [pick.row for pick in near if style[pick.row] == style[other]][:2]
+        if len(kin) < 2:
+            continue
+        gone = frozenset(kin)
+        for label, age_s in (("before", None), ("after", 30.0), ("20 songs later", 20 * SONG_S)):
+            skipped = () if age_s is None else tuple(kin)
+            ages = () if age_s is None else (age_s, age_s)
+            context = Context(excluded=gone, skipped=skipped, skipped_ages_s=ages)
+            picks = rank(snapshot, seeds, context, settings, 10)
+            shares[label].append(float(np.mean([style[p.row] == style[other] for p in picks])))
+    return {
+        "library": "synthetic 20,000",
+        "asked": "two skips of one style: its share of the next ten",
+        **{label: round(float(np.mean(found)), 3) for label, found in shares.items()},
+    }

@@ -19,6 +19,7 @@ from catalog.library import Library
 from catalog.snapshot import SnapshotArrays, TagGroup, write_snapshot
 from catalog.tracks import Float32, Int64, Model, Track
 from embedder.derivation import centre, coarse, hubness, normal_scores, profiles, whiten
+from embedder.kinds import LABELS, kinds
 from embedder.models.registry import ENTRIES
 
 #: A label that no track of the library passes with this score only makes odd winners.
@@ -49,11 +50,14 @@ def derive(library: Library, models: Sequence[Model]) -> SnapshotArrays:
     tracks = [track for track in library.tracks() if track.track_id in heard]
     # A timbre's numbers are of different kinds; a network's features share one scale.
     vectors = whiten(centre(standardise(raw) if _unscaled(main) else raw))
-    tag_groups = {
-        _tag_group(model): tag_group(model.labels, _aligned(library, model, track_ids))
-        for model in models
-        if model.labels
-    }
+    tag_groups: dict[str, TagGroup] = {}
+    told: dict[str, Float32] = {}
+    for model in models:
+        if model.labels:
+            scores = _aligned(library, model, track_ids)
+            tag_groups[_tag_group(model)] = tag_group(model.labels, scores)
+            told |= {label: scores[:, model.labels.index(label)].copy() for label in LABELS
+                     if label in model.labels}  # fmt: skip
     profile = profiles(list(tag_groups.values()), len(vectors))
     return SnapshotArrays(
         model=main,
@@ -74,6 +78,7 @@ def derive(library: Library, models: Sequence[Model]) -> SnapshotArrays:
         hub=hubness(vectors),
         profile=profile,
         coarse=coarse(vectors, profile),
+        kind=kinds(tracks, told),
     )
 
 

@@ -48,13 +48,13 @@ class RankingSettings:
         default=1.0, metadata={"doc": "Weight of sounding like a seed that is not wanted."}
     )
     skipped: float = field(
-        default=1.0, metadata={"doc": "Weight of sounding like what was skipped lately."}
+        default=1.5, metadata={"doc": "Weight of sounding like what was skipped lately."}
     )
     heard_lately: float = field(
         default=2.0, metadata={"doc": "Taken off for songs heard lately, less with time."}
     )
     held_back: float = field(
-        default=4.0, metadata={"doc": "Taken off for songs that were offered not long ago."}
+        default=0.5, metadata={"doc": "Taken off for songs that were offered not long ago."}
     )
 
     def __post_init__(self) -> None:

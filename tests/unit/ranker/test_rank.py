@@ -6,7 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from catalog.kinds import LIVE, SEASONAL
+from ranker import search, terms
 from ranker.picks import Context, Pick, Seed
+from ranker.query import Query
 from ranker.rank import rank
 from ranker.settings import RankingSettings
 from tests.unit.ranker.library import styled
@@ -162,3 +165,83 @@ def test_a_library_without_tags_ranks_by_sound_alone(tmp_path: Path) -> None:
 def test_settings_out_of_range_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(bad))):
         RankingSettings(**bad)
+
+
+def test_gated_kinds_come_last_unless_a_seed_is_of_that_kind(tmp_path: Path) -> None:
+    kind = [SEASONAL if i % 2 else 0 for i in range(10)] + [LIVE] * 10 + [0] * 10
+    snapshot = styled(tmp_path, STYLES, kind=kind)
+    ungated = [i for i in range(1, 30) if not kind[i]]
+    assert set(rows(rank(snapshot, [Seed(0)], Context(), SETTINGS, 14))) == set(ungated)
+    everything = rows(rank(snapshot, [Seed(0)], Context(), SETTINGS, 29))
+    assert set(everything[:14]) == set(ungated)
+    assert len(set(everything)) == 29
+    carols = rows(rank(snapshot, [Seed(1)], Context(), SETTINGS, 9))
+    assert set(carols) == set(range(10)) - {1}
+    in_season = Context(open_kinds=SEASONAL)
+    assert set(rows(rank(snapshot, [Seed(0)], in_season, SETTINGS, 9))) == set(range(1, 10))
+    live = rows(rank(snapshot, [Seed(0), Seed(12, -1)], Context(), SETTINGS, 14))
+    assert not set(live) & set(range(10, 20))
+
+
+def test_everything_gated_is_still_an_answer(tmp_path: Path) -> None:
+    snapshot = styled(tmp_path, STYLES, kind=[0] + [LIVE] * 29)
+    assert len(rank(snapshot, [Seed(0)], Context(), SETTINGS, 10)) == 10
+
+
+def test_unwanted_seeds_push_their_kind_away(tmp_path: Path) -> None:
+    snapshot = styled(tmp_path, [0] * 10 + [1] * 10, noise=2.0)
+    shares = []
+    for unlike in (0.0, 0.5, 1.0):
+        settings = replace(SETTINGS, unlike=unlike)
+        picks = rows(rank(snapshot, [Seed(0), Seed(10, -1)], Context(), settings, 9))
+        shares.append(float((snapshot.vectors[picks] @ snapshot.vectors[10]).mean()))
+    assert shares[0] > shares[1] >= shares[2]
+
+
+def test_a_skip_turns_from_its_kind_and_is_forgotten(tmp_path: Path) -> None:
+    snapshot = styled(tmp_path, [0] * 12 + [1] * 12 + [*range(2, 14)] * 6, noise=1.0)
+    seeds, settings = [Seed(0), Seed(12)], replace(SETTINGS, tags=0)
+    base = sum(row < 12 for row in rows(rank(snapshot, seeds, Context(), settings, 10)))
+    assert base >= 3
+    shares = []
+    for age_s in (0.0, 900.0, 1e9):
+        context = Context(excluded=frozenset({1, 2}), skipped=(1, 2), skipped_ages_s=(age_s, age_s))
+        picks = rows(rank(snapshot, seeds, context, settings, 10))
+        shares.append(sum(row < 12 for row in picks))
+    assert shares[0] < base
+    assert shares[0] <= shares[1] <= shares[2]
+    assert shares[2] >= base - 1
+
+
+@pytest.mark.parametrize("age_s", [float("nan"), float("inf"), -1e12])
+def test_a_clock_that_jumps_does_no_harm(age_s: float, tmp_path: Path) -> None:
+    snapshot = styled(tmp_path, STYLES)
+    context = Context(
+        heard=(1, 99, -4), heard_ages_s=(age_s,) * 3, skipped=(2, 77), skipped_ages_s=(age_s,) * 2
+    )
+    picks = rank(snapshot, [Seed(0), Seed(50), Seed(3, float("nan"))], context, SETTINGS, 10)
+    assert len(picks) == 10
+    assert np.isfinite([pick.score for pick in picks]).all()
+
+
+def test_only_unwanted_seeds_are_nothing_to_go_by(tmp_path: Path) -> None:
+    assert rank(styled(tmp_path, STYLES), [Seed(0, -1)], Context(), SETTINGS, 5) == []
+
+
+def test_two_stages_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot = styled(tmp_path, [i % 16 for i in range(20_000)], profiled=True)
+    exact = rank(snapshot, [Seed(5)], Context(), SETTINGS, 20, plain=True)
+    monkeypatch.setattr(search, "FULL_MOST", 20_000)
+    monkeypatch.setattr(search, "FULL_SHARE", 1.0)
+    whole = rank(snapshot, [Seed(5)], Context(), SETTINGS, 20, plain=True)
+    assert len(set(rows(exact)) & set(rows(whole))) >= 18
+    assert rows(exact)[0] == rows(whole)[0]
+
+
+def test_several_seeds_mean_what_is_near_all(tmp_path: Path) -> None:
+    snapshot = styled(tmp_path, [0] * 5 + [1] * 5, noise=0.1)
+    query = Query.of(snapshot, [Seed(0), Seed(5)], Context(), SETTINGS)
+    between = snapshot.vectors[0] + snapshot.vectors[5]
+    probes = np.stack([between / np.linalg.norm(between), snapshot.vectors[1]])
+    both, one = terms.audio(probes.astype(np.float32), query)
+    assert both > one + 0.2
