@@ -119,6 +119,12 @@ class Library:
         connection.execute("PRAGMA foreign_keys = ON")
         migrate(connection)
 
+    def check(self) -> list[str]:
+        """What SQLite finds wrong with the file; empty when it is sound. Reads all of it."""
+        found = [str(row[0]) for row in self._db.execute("PRAGMA integrity_check")]
+        orphans = self._db.execute("PRAGMA foreign_key_check").fetchall()
+        return [*(one for one in found if one != "ok"), *(f"orphan in {row[0]}" for row in orphans)]
+
     def close(self) -> None:
         """Close the file; the write-ahead log is folded in by SQLite."""
         self._db.close()

@@ -1,8 +1,8 @@
 """The job: find what is new or changed, hear it, keep it, publish.
 
-Tracks are heard side by side in threads, each with one core of its own: decoding, FFTs and
-networks all run outside of Python's lock. One thread, the caller's, owns the library and stores
-track by track, so a stop at any instant loses at most the tracks in flight.
+Tracks are heard side by side in threads, each with a process of its own that reads and decodes
+(`embedder.workers`); FFTs and networks run outside of Python's lock. One thread, the caller's, owns
+the library and stores track by track, so a stop at any instant loses at most the tracks in flight.
 """
 
 from __future__ import annotations
@@ -27,17 +27,20 @@ from catalog.library import Library
 from catalog.settings import LibrarySettings
 from catalog.snapshot import open_snapshot
 from catalog.tracks import FileFacts, Model, RunReport
-from embedder.errors import DecodingError, EmbedderError, SourceError
-from embedder.listening import Heard, listen
+from embedder.errors import TROUBLE, DecodingError, EmbedderError, SourceError
 from embedder.models.registry import Analyser, Choice, choose_models, load, models_dir
 from embedder.plan import Plan, make_plan
 from embedder.progress import SILENT, Progress
 from embedder.publish import publish
 from embedder.settings import EmbeddingSettings
+from embedder.workers import Heard, Workers
 
 #: Tracks being heard, waiting, or heard and not yet stored, for each worker. Only those being heard
 #: hold audio; the others let the workers go on while a long track is waited for.
 _IN_FLIGHT_PER_WORKER: Final = 8
+
+#: One bad sector is a bad sector; so many files that fail to be read in a row are a bad mount.
+_MOST_TROUBLES: Final = 3
 
 LOCK_FILE: Final = "embed.lock"
 
@@ -58,12 +61,14 @@ def embed(
     *,
     limit: int | None = None,
     full: bool = False,
+    prune: bool = False,
     progress: Progress = SILENT,
 ) -> Outcome:
     """Analyse what is new or changed in the music folders, then publish a snapshot.
 
-    At most `limit` files are heard; `full` hears all of them anew. Ctrl-C ends the run early:
-    what is finished is kept and published, and the outcome says `interrupted`.
+    At most `limit` files are heard; `full` hears all of them anew; `prune` forgets tracks whose
+    files are gone now, instead of after several runs, however many they are. Ctrl-C ends the run
+    early: what is finished is kept and published, and the outcome says `interrupted`.
 
     Raises:
         SourceError: a music folder is missing, empty, or lost most of its tracks.
@@ -84,7 +89,9 @@ def embed(
     try:
         with _only_job(data), Library.open(data) as opened:
             job = _Job(opened, data, settings, choice, progress)
-            return job.run([Path(folder) for folder in library.music], limit=limit, full=full)
+            return job.run(
+                [Path(folder) for folder in library.music], limit=limit, full=full, prune=prune
+            )
     except OSError as error:
         raise EmbedderError(f"cannot work in {data}: {error.strerror or error}") from error
 
@@ -119,12 +126,21 @@ class _Job:
         self._progress = progress
         self._models: list[Model] = [entry.model for entry in choice.entries]
         self._report = RunReport(model=choice.main.name)
+        self._troubles = 0
 
-    def run(self, folders: Sequence[Path], *, limit: int | None, full: bool) -> Outcome:
+    def run(
+        self, folders: Sequence[Path], *, limit: int | None, full: bool, prune: bool
+    ) -> Outcome:
         started = time.monotonic()
         run_id = self._library.start_run()
         try:
-            plan = make_plan(self._library, folders, self._models, full=full)
+            plan = make_plan(
+                self._library,
+                folders,
+                self._models,
+                full=full,
+                most_gone=1.0 if prune else self._settings.most_gone,
+            )
             todo = plan.todo if limit is None else plan.todo[:limit]
             self._report = replace(
                 self._report, unchanged=plan.unchanged, skipped=plan.known_failures
@@ -136,7 +152,7 @@ class _Job:
                 interrupted = stop.is_set()
                 complete = not interrupted and len(todo) == len(plan.todo)
                 if complete:
-                    plan.settle_missing(self._library)
+                    plan.settle_missing(self._library, prune=prune)
                 version = self._publish(complete)
         except BaseException as error:
             self._finish(run_id, started, error=str(error) or type(error).__name__)
@@ -161,14 +177,17 @@ class _Job:
         workers = min(self._settings.workers or len(os.sched_getaffinity(0)), len(todo))
         waiting = deque(todo)
         running: deque[tuple[int, FileFacts, Future[Heard]]] = deque()
-        with ThreadPoolExecutor(workers, thread_name_prefix="listen") as pool:
+        with (
+            Workers(self._settings.timeout_s) as processes,
+            ThreadPoolExecutor(workers, thread_name_prefix="listen") as pool,
+        ):
             try:
                 while running or (waiting and not stop.is_set()):
                     while waiting and len(running) < workers * _IN_FLIGHT_PER_WORKER:
                         root_id, file = waiting.popleft()
                         recognise = partial(plan.recognition.recognise, (root_id, file.path))
                         future = pool.submit(
-                            listen, plan.folders[root_id], file, analysers, recognise
+                            processes.listen, plan.folders[root_id], file, analysers, recognise
                         )
                         running.append((root_id, file, future))
                     # In order, so that the same music always gets the same track numbers.
@@ -187,9 +206,11 @@ class _Job:
             heard = future.result()
         except DecodingError as error:
             self._library.record_failure(root_id, file, error.reason, error.detail)
+            self._check_trouble(error, plan.folders[root_id])
             self._report = replace(report, skipped=report.skipped + 1)
             self._progress.advanced(file.path, "skipped", str(error))
             return
+        self._troubles = 0
         track_id = plan.recognition.claims.get((root_id, file.path))
         if track_id is not None:
             self._library.move(track_id, root_id, file, heard.tags)
@@ -206,6 +227,23 @@ class _Job:
             reads=report.reads + heard.reads,
         )
         self._progress.advanced(file.path, "embedded" if heard.analyses else "moved", "")
+
+    def _check_trouble(self, error: DecodingError, folder: Path) -> None:
+        """Stop where file after file cannot be read: that is no file's fault.
+
+        Raises:
+            SourceError: at the third in a row.
+        """
+        if error.reason not in TROUBLE:
+            self._troubles = 0
+            return
+        self._troubles += 1
+        if self._troubles >= _MOST_TROUBLES:
+            raise SourceError(
+                f"{self._troubles} files in a row below {folder} could not be read"
+                f" ({error.detail}): the music folder is in trouble; all finished work is kept and"
+                " nothing was forgotten, run again when it is back"
+            ) from error
 
     def _publish(self, complete: bool) -> str:
         """Publish, unless that would replace a whole snapshot by a part of another model's."""

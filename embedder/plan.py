@@ -9,7 +9,8 @@ from pathlib import Path
 
 from catalog.library import Library
 from catalog.tracks import FileFacts, KnownFile, Model
-from embedder.source import guard, walk
+from embedder.errors import PASSING
+from embedder.source import MOST_GONE, guard, walk
 
 Place = tuple[int, str]
 
@@ -61,8 +62,11 @@ class Plan:
     recognition: Recognition
     present: Mapping[int, Collection[str]]
 
-    def settle_missing(self, library: Library) -> int:
-        """After a complete run: count the absent files. Returns how many tracks were forgotten."""
+    def settle_missing(self, library: Library, *, prune: bool = False) -> int:
+        """After a complete run: count the absent files, or with `prune` forget them now.
+
+        Returns how many tracks were forgotten.
+        """
         forgotten = 0
         moved = set(self.recognition.claims.values())
         for root_id, paths in self.present.items():
@@ -72,7 +76,10 @@ class Plan:
                 for (root, path), track in self.recognition.gone.items()
                 if root == root_id and track.track_id not in moved
             ]
-            forgotten += library.mark_missing(root_id, absent)
+            if prune:
+                forgotten += library.forget(root_id, absent)
+            else:
+                forgotten += library.mark_missing(root_id, absent)
             library.forget_failures(
                 root_id,
                 [one.path for one in library.failures(root_id) if one.path not in paths],
@@ -81,11 +88,17 @@ class Plan:
 
 
 def make_plan(
-    library: Library, folders: Sequence[Path], models: Sequence[Model], *, full: bool
+    library: Library,
+    folders: Sequence[Path],
+    models: Sequence[Model],
+    *,
+    full: bool = False,
+    most_gone: float = MOST_GONE,
 ) -> Plan:
     """Walk the folders and compare with what is known. Nothing is written but the folders' names.
 
-    A file is known by its size and time; a known failure is not tried again until they change.
+    A file is known by its size and time; a known failure is not tried again until they change,
+    unless it may have been the disk's or the mount's.
 
     Raises:
         SourceError: a folder is missing, empty, unreadable, or lost most of its tracks.
@@ -104,9 +117,13 @@ def make_plan(
         present[root_id] = paths = {file.path for file in files}
         tracks = library.files(root_id)
         absent = {path: track for path, track in tracks.items() if path not in paths}
-        guard(folder, len(tracks), len(absent))
+        guard(folder, len(tracks), len(absent), most_gone)
         gone.update({(root_id, path): track for path, track in absent.items()})
-        failed = {one.path: (one.size_bytes, one.mtime_ns) for one in library.failures(root_id)}
+        failed = {
+            one.path: (one.size_bytes, one.mtime_ns)
+            for one in library.failures(root_id)
+            if one.reason not in PASSING
+        }
         for file in files:
             facts = (file.size_bytes, file.mtime_ns)
             track = tracks.get(file.path)

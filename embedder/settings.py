@@ -22,6 +22,19 @@ class EmbeddingSettings:
         default=0, metadata={"doc": "How many tracks at once; 0: one per processor core."}
     )
 
+    priority: Literal["low", "normal"] = field(
+        default="low",
+        metadata={"doc": "low leaves processor and disk to other programs that want them."},
+    )
+    timeout_s: float = field(
+        default=60.0,
+        metadata={"doc": "A file from which nothing is read or decoded for so long is given up."},
+    )
+    most_gone: float = field(
+        default=0.5,
+        metadata={"doc": "The run stops when more than this share of known tracks is gone."},
+    )
+
     def __post_init__(self) -> None:
         if not self.model:
             raise ValueError(
@@ -29,3 +42,9 @@ class EmbeddingSettings:
             )
         if self.workers < 0:
             raise ValueError(f"embedding.workers is {self.workers}: set 0 (automatic) or more")
+        if not 1.0 <= self.timeout_s <= 3600.0:
+            raise ValueError(f"embedding.timeout_s is {self.timeout_s:g}: set 1 to 3600")
+        if not 0.0 < self.most_gone <= 1.0:
+            raise ValueError(
+                f"embedding.most_gone is {self.most_gone:g}: set a share above 0, at most 1"
+            )

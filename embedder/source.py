@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -78,16 +79,16 @@ def walk(root: Path) -> list[FileFacts]:
     return files
 
 
-def guard(root: Path, known: int, gone: int) -> None:
+def guard(root: Path, known: int, gone: int, most_gone: float = MOST_GONE) -> None:
     """Stop before a lost mount is taken for deleted music.
 
     Raises:
-        SourceError: when more than half of at least 20 known tracks are gone at once.
+        SourceError: when more than a share of `most_gone` of at least 20 known tracks is missing.
     """
-    if known >= FEWEST_GUARDED and gone > MOST_GONE * known:
+    if known >= FEWEST_GUARDED and gone > most_gone * known:
         raise SourceError(
             f"{gone} of the {known} known tracks in {root} are gone at once: nothing was forgotten;"
-            " check the mount, and run again"
+            " check the mount, and run again (or, if you deleted them, with --prune)"
         )
 
 
@@ -109,8 +110,11 @@ def _walk(folder: Path, root: Path, seen: set[tuple[int, int]]) -> Iterator[File
                 if os.path.splitext(entry.name)[1].lower() not in AUDIO_SUFFIXES:  # noqa: PTH122
                     continue
                 facts = entry.stat()
-            except FileNotFoundError:
-                continue  # a dangling link, or gone since the folder was listed
+            except OSError as error:
+                # A dangling link, one that leads to itself, or gone since the folder was listed.
+                if error.errno in {errno.ENOENT, errno.ELOOP}:
+                    continue
+                raise
             if stat.S_ISREG(facts.st_mode):
                 path = Path(entry.path).relative_to(root).as_posix()
                 yield FileFacts(path, facts.st_size, facts.st_mtime_ns)

@@ -35,6 +35,13 @@ def write_tone(path: Path, frequency_hz: float, seconds: float = 6.0) -> None:
         file.writeframes(samples.tobytes())
 
 
+@pytest.fixture(autouse=True)
+def _as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests' own process keeps its priority."""
+    pytest.importorskip("av")
+    monkeypatch.setattr("embedder.priority.lower_priority", lambda: None)
+
+
 @pytest.fixture
 def music(tmp_path: Path) -> Path:
     """Three tones."""

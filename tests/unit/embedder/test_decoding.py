@@ -329,7 +329,7 @@ def test_a_variable_rate_with_an_index_is_close(tmp_path: Path) -> None:
     whole, rate = read_all(path)
     with AudioFile(path) as audio:
         excerpts = audio.fetch().decode()
-        assert audio.bytes_read <= 0.45 * path.stat().st_size
+        assert audio.bytes_read <= 0.5 * path.stat().st_size
     for start_s, window in zip(plan_windows(excerpts.duration_s), excerpts.windows, strict=True):
         first, most = round(start_s * rate), 2 * rate
         near = whole[first - most : first + window.size + most]

@@ -14,6 +14,7 @@ def test_audio_is_found_sorted_and_nothing_else(tmp_path: Path) -> None:
         path.write_bytes(b"12345")
     os.mkfifo(tmp_path / "pipe.mp3")
     (tmp_path / "gone.mp3").symlink_to("nowhere")
+    (tmp_path / "self.mp3").symlink_to("self.mp3")
     (tmp_path / "folder.mp3").mkdir()
     found = walk(tmp_path)
     assert [facts.path for facts in found] == ["a.ogg", "b/1.flac", "b/2.MP3"]

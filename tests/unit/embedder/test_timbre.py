@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 
 from catalog.tracks import Float32
+from embedder.derivation import centre, unit
 from embedder.excerpts import Excerpts
 from embedder.models.registry import TIMBRE
 from embedder.models.timbre import SAMPLE_RATE_HZ, Timbre, describe
-from embedder.publish import normalise, standardise
+from embedder.publish import standardise
 from tests.unit.embedder.sounds import music
 
 N = 10 * SAMPLE_RATE_HZ
@@ -43,8 +44,8 @@ def test_every_sound_gives_finite_numbers(sound: Float32) -> None:
 def test_the_level_hardly_matters() -> None:
     sounds = [music(seed) for seed in range(8)]
     z = standardise(np.stack([describe(windows(s)) for s in (*sounds, 0.25 * sounds[0])]))
-    unit = normalise(z)
-    assert float(unit[0] @ unit[-1]) > 0.8
+    rows = unit(centre(z))
+    assert float(rows[0] @ rows[-1]) > 0.8
 
 
 def test_the_same_timbre_in_another_key_is_nearer_than_another_timbre() -> None:
@@ -64,6 +65,6 @@ def test_the_same_timbre_in_another_key_is_nearer_than_another_timbre() -> None:
         return (0.3 * noise * np.exp(-np.mod(t, period_s) * 30)).astype("f4")
 
     sounds = [organ(220), organ(277), flute(440), flute(554), drums(0.4), drums(0.45)]
-    unit = normalise(standardise(np.stack([describe(windows(s)) for s in sounds])))
-    likeness = unit @ unit.T - 2 * np.eye(6)
+    rows = unit(centre(standardise(np.stack([describe(windows(s)) for s in sounds]))))
+    likeness = rows @ rows.T - 2 * np.eye(6)
     assert likeness.argmax(1).tolist() == [1, 0, 3, 2, 5, 4]

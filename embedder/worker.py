@@ -1,0 +1,137 @@
+"""A process that reads and decodes files, so that a file that kills its decoder kills only this.
+
+`python -m embedder.worker FD` speaks over a socket with `embedder.workers`: a JSON message at a
+time, sounds as raw float32 behind theirs. Nothing is unpickled: whoever took the decoder over must
+not get further through what it says.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+import sys
+import time
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Final
+
+from embedder.decoding import AudioFile
+from embedder.errors import UNREADABLE, DecodingError
+from embedder.reading import LocalSource
+from embedder.strategy import Strategy
+from embedder.tagging import read_tags
+
+#: No sound needs more; a header that claims terabytes must not wake the system's killer.
+_MOST_MEMORY_BYTES: Final = 4 * 2**30
+
+#: Told while reading goes on, so that a slow mount is not taken for a hung one.
+_ALIVE_EVERY_S: Final = 1.0
+
+
+class _WatchedSource(LocalSource):
+    """Remembers why a read failed, whatever the decoder makes of it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.failure: OSError | None = None
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """As in `Source`."""
+        try:
+            return super().read_at(offset, size)
+        except OSError as error:
+            self.failure = error
+            raise
+
+
+class Worker:
+    """Serves one connection until its other end is closed."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._strategy = Strategy()
+        self._told_s = 0.0
+
+    def serve(self) -> None:
+        """Answer requests; a closed connection is the end."""
+        try:
+            self._say(kind="ready")
+            while True:
+                self._answer(Path(self._hear()["path"]))
+        except (EOFError, OSError):
+            return
+
+    def _answer(self, path: Path) -> None:
+        source: _WatchedSource | None = None
+        try:
+            source = _WatchedSource(path)
+            self._read(path, source)
+        except DecodingError as error:
+            cause = source.failure if source is not None else None
+            self._fail(error, cause)
+        except OSError as error:
+            if isinstance(error, BrokenPipeError | ConnectionError):
+                raise
+            self._fail(DecodingError(UNREADABLE, error.strerror or str(error)), error)
+
+    def _fail(self, error: DecodingError, cause: OSError | None) -> None:
+        self._say(
+            kind="failed",
+            reason=error.reason,
+            detail=error.detail,
+            errno=None if cause is None else cause.errno,
+            strerror="" if cause is None else cause.strerror or "",
+        )
+
+    def _read(self, path: Path, source: LocalSource) -> None:
+        suffix, size = path.suffix, source.size_bytes
+        whole = self._strategy.whole(suffix, size)
+        with AudioFile(source, whole=whole, on_read=self._alive) as audio:
+            fetched = audio.fetch()
+            tags = read_tags(path, audio.tag_file())
+            self._strategy.learn(
+                suffix, size, whole=whole, seconds=audio.file.waited_s, reads=audio.reads
+            )
+            self._say(
+                kind="fetched",
+                content_key=fetched.content_key,
+                duration_s=fetched.duration_s,
+                tags=asdict(tags),
+                bytes_read=audio.bytes_read,
+                reads=audio.reads,
+            )
+            if not self._hear()["decode"]:
+                return
+            excerpts = fetched.decode()
+            self._say(kind="sound", rate_hz=excerpts.rate_hz, windows=len(excerpts.windows))
+            for window in excerpts.windows:
+                self._connection.send_bytes(window.tobytes())
+
+    def _alive(self) -> None:
+        now = time.monotonic()
+        if now - self._told_s >= _ALIVE_EVERY_S:
+            self._told_s = now
+            self._say(kind="alive")
+
+    def _say(self, **message: object) -> None:
+        self._connection.send_bytes(json.dumps(message).encode())
+
+    def _hear(self) -> dict[str, Any]:
+        message: dict[str, Any] = json.loads(self._connection.recv_bytes())
+        return message
+
+
+def main() -> None:
+    """Run as a process of its own."""
+    # Ctrl-C and a service manager's stop are the job's to handle; we end when it lets go of us.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY_BYTES, _MOST_MEMORY_BYTES))
+    Worker(Connection(int(sys.argv[1]))).serve()
+
+
+if __name__ == "__main__":
+    main()

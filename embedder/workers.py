@@ -1,0 +1,270 @@
+"""The processes that read and decode, seen from the job: one for each thread that hears files.
+
+A worker that dies or hangs is replaced, and costs only the file it was at. Analysis stays in the
+job's own threads: torch alone is 480 MB, which each worker would need again.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import numpy as np
+
+from catalog.tracks import Analysis, FileFacts, Tags
+from embedder.errors import (
+    CRASHED,
+    READ_ERROR,
+    REASONS,
+    TIMED_OUT,
+    DecodingError,
+    EmbedderError,
+    SourceError,
+)
+from embedder.excerpts import Excerpts
+from embedder.models.registry import Analyser
+
+#: What a worker is started with; its socket's number follows.
+COMMAND: Final[list[str]] = [sys.executable, "-P", "-m", "embedder.worker"]
+
+#: What the system says when not the file but the whole mount is gone.
+_LOST_MOUNT: Final = frozenset(
+    {
+        errno.ENOTCONN,
+        errno.ESTALE,
+        errno.ENODEV,
+        errno.ENXIO,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ETIMEDOUT,
+        errno.ECONNRESET,
+        errno.ECONNABORTED,
+    }
+)
+
+_START_S: Final = 60.0
+_END_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A file that was read. `analyses` is empty when its content was recognised."""
+
+    content_key: str
+    duration_s: float
+    tags: Tags
+    analyses: tuple[Analysis, ...]
+    bytes_read: int
+    reads: int
+
+
+class _DiedError(Exception):
+    """A worker ended; `how` says of what."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__(how)
+        self.how = how
+
+
+class _Process:
+    """One worker and our end of its socket."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._connection, theirs = Pipe()
+        path = os.pathsep.join(part for part in sys.path if part)
+        with theirs:
+            self._process = subprocess.Popen(
+                [*COMMAND, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": path},
+            )
+        try:
+            self.hear(_START_S)
+        except (_DiedError, TimeoutError) as error:
+            self.end()
+            raise EmbedderError(
+                f"a decoding process does not start ({error}): try"
+                f" `{sys.executable} -m embedder.worker`"
+            ) from error
+
+    def say(self, **message: object) -> None:
+        try:
+            self._connection.send_bytes(json.dumps(message).encode())
+        except OSError as error:
+            raise _DiedError(self._how()) from error
+
+    def hear(self, timeout_s: float | None = None) -> dict[str, Any]:
+        """The next message that is more than a sign of life."""
+        while True:
+            message: dict[str, Any] = json.loads(self.hear_bytes(timeout_s))
+            if message["kind"] != "alive":
+                return message
+
+    def hear_bytes(self, timeout_s: float | None = None) -> bytes:
+        try:
+            if not self._connection.poll(timeout_s or self._timeout_s):
+                raise TimeoutError("no sign of life")
+            return self._connection.recv_bytes()
+        except TimeoutError:
+            raise
+        except (EOFError, OSError) as error:
+            raise _DiedError(self._how()) from error
+
+    def _how(self) -> str:
+        with suppress(subprocess.TimeoutExpired):
+            code = self._process.wait(_END_S)
+            if code < 0:
+                return f"its decoder died of {signal.Signals(-code).name}"
+            return f"its decoder ended with status {code}"
+        return "its decoder closed the connection"
+
+    def end(self) -> None:
+        """Let it end by itself, or else end it; one that hangs in the kernel is left behind."""
+        self._connection.close()
+        try:
+            self._process.wait(0.2)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_END_S)
+
+
+class Workers:
+    """A pool of workers, started as they are needed. Use as a context manager."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
+        self._all: set[_Process] = set()
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self._lock:
+            processes, self._all = self._all, set()
+        for process in processes:
+            process.end()
+
+    def listen(
+        self,
+        root: Path,
+        file: FileFacts,
+        analysers: Sequence[Analyser],
+        recognise: Callable[[str], bool],
+    ) -> Heard:
+        """Read a file and let every model hear it, unless `recognise(content_key)` knows it.
+
+        Called from several threads. A worker that dies is given one more try, in case it was
+        killed from outside.
+
+        Raises:
+            DecodingError: the file gives no audio, or its decoder crashed or hung.
+            SourceError: the mount below it went away.
+        """
+        for last in (False, True):
+            process = self._take()
+            try:
+                heard = self._ask(process, root / file.path, analysers, recognise)
+            except _DiedError as error:
+                self._discard(process)
+                if last:
+                    raise DecodingError(CRASHED, error.how) from error
+            except TimeoutError as error:
+                self._discard(process)
+                raise DecodingError(
+                    TIMED_OUT, f"nothing was read or decoded for {self._timeout_s:g} s"
+                ) from error
+            except DecodingError:
+                self._idle.put(process)
+                raise
+            except BaseException:
+                self._discard(process)
+                raise
+            else:
+                self._idle.put(process)
+                return heard
+        raise AssertionError("unreachable")
+
+    def _ask(
+        self,
+        process: _Process,
+        path: Path,
+        analysers: Sequence[Analyser],
+        recognise: Callable[[str], bool],
+    ) -> Heard:
+        process.say(path=str(path))
+        fetched = process.hear()
+        if fetched["kind"] == "failed":
+            raise _explain(path, fetched)
+        decode = not recognise(fetched["content_key"])
+        process.say(decode=decode)
+        analyses: tuple[Analysis, ...] = ()
+        if decode:
+            answer = process.hear()
+            if answer["kind"] == "failed":
+                raise _explain(path, answer)
+            windows = tuple(
+                np.frombuffer(process.hear_bytes(), np.float32) for _ in range(answer["windows"])
+            )
+            excerpts = Excerpts(answer["rate_hz"], fetched["duration_s"], windows)
+            analyses = tuple(analyser.analyse(excerpts) for analyser in analysers)
+        tags = {**fetched["tags"], "genres": tuple(fetched["tags"]["genres"])}
+        return Heard(
+            fetched["content_key"],
+            fetched["duration_s"],
+            Tags(**tags),
+            analyses,
+            fetched["bytes_read"],
+            fetched["reads"],
+        )
+
+    def _take(self) -> _Process:
+        with suppress(queue.Empty):
+            return self._idle.get_nowait()
+        process = _Process(self._timeout_s)
+        with self._lock:
+            self._all.add(process)
+        return process
+
+    def _discard(self, process: _Process) -> None:
+        with self._lock:
+            self._all.discard(process)
+        process.end()
+
+
+def _explain(path: Path, failed: dict[str, Any]) -> Exception:
+    """The exception that a worker's "failed" stands for."""
+    number = failed["errno"]
+    if number in _LOST_MOUNT:
+        return SourceError(
+            f"{path} cannot be read ({failed['strerror']}): the music folder is in trouble; all"
+            " finished work is kept and nothing was forgotten, run again when it is back"
+        )
+    if number == errno.EIO:
+        return DecodingError(READ_ERROR, failed["strerror"])
+    reason = failed["reason"] if failed["reason"] in REASONS else CRASHED
+    return DecodingError(reason, failed["detail"])

@@ -1,0 +1,130 @@
+"""The job over odd files: what can be heard is heard, the rest is listed, nothing dies."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from catalog.library import Library
+from catalog.snapshot import open_snapshot
+from embedder.errors import REASONS
+from tests.unit.embedder.odd_files import make_corpus
+from tests.unit.embedder.test_job import Shelf
+
+
+def test_a_folder_of_odd_files(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    corpus = make_corpus(shelf.music)
+    assert len(corpus) >= 40
+    os.mkfifo(shelf.music / "pipe.mp3")
+    (shelf.music / "loop").symlink_to(shelf.music)
+    (shelf.music / "self.mp3").symlink_to(shelf.music / "self.mp3")
+    (shelf.music / "device.mp3").symlink_to("/dev/zero")
+    outcome = shelf.run()
+    heard, failed = set(shelf.tracks()), {one.path: one.reason for one in shelf.failures()}
+    wrong = {
+        name: failed.get(name, "heard" if name in heard else "neither")
+        for name, may in corpus.items()
+        if (name in heard) != may or (name in failed) == may
+    }
+    assert wrong == {}
+    assert heard | set(failed) == set(corpus)
+    assert set(failed.values()) <= set(REASONS)
+    assert "crashed" not in failed.values()
+    assert outcome.report.skipped == len(failed)
+    snapshot = open_snapshot(shelf.data, verify=True)
+    assert snapshot is not None
+    assert snapshot.n == len(heard)
+    assert np.isfinite(np.asarray(snapshot.vectors)).all()
+
+
+def test_a_file_that_grows_while_it_is_read_ends_where_it_ended(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    path = shelf.add("growing.flac", 1, seconds=30)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    done = threading.Event()
+
+    def grow() -> None:
+        with path.open("ab") as file:
+            for start in range(len(whole) // 2, len(whole), 4096):
+                if done.wait(0.001):
+                    return
+                file.write(whole[start : start + 4096])
+
+    thread = threading.Thread(target=grow)
+    thread.start()
+    report = shelf.run().report
+    done.set()
+    thread.join()
+    assert report.embedded + report.skipped == 1
+    path.write_bytes(whole)
+    report = shelf.run().report  # its time changed, so it is looked at again
+    assert report.embedded + report.moved == 1
+
+
+_PROGRAM = (
+    "import sys\n"
+    "from catalog.settings import LibrarySettings\n"
+    "from embedder.job import embed\n"
+    "from embedder.settings import EmbeddingSettings\n"
+    "embed(LibrarySettings(music=(sys.argv[1],), data=sys.argv[2]),\n"
+    "      EmbeddingSettings(model='timbre', workers=2))\n"
+)
+
+
+def kill_at_random(shelf: Shelf, times: int, seed: int) -> int:
+    """Start the job and kill it after a random time, again and again. Returns the kills that hit.
+
+    After each the library has to open, to be sound, and to have lost no track.
+    """
+    random = np.random.default_rng(seed)
+    kept: set[str] = set()
+    hits = 0
+    for _ in range(times):
+        arguments = [sys.executable, "-c", _PROGRAM, str(shelf.music), str(shelf.data)]
+        with subprocess.Popen(arguments) as process:
+            time.sleep(float(random.uniform(0.2, 2.5)))
+            hits += process.poll() is None
+            process.send_signal(signal.SIGKILL)
+        if not (shelf.data / "library.db").exists():
+            continue
+        with Library.open(shelf.data) as library:
+            assert library.check() == []
+            now = {track.file.path for track in library.tracks()}
+        assert kept <= now
+        kept = now
+        open_snapshot(shelf.data, verify=True)
+    return hits
+
+
+def _shelf_to_kill(folder: Path, files: int) -> Shelf:
+    shelf = Shelf(folder)
+    for number in range(files):
+        shelf.add(f"{number:03}.wav", number, seconds=1)
+    return shelf
+
+
+def test_killed_at_random_points_nothing_is_lost(tmp_path: Path) -> None:
+    shelf = _shelf_to_kill(tmp_path, 40)
+    assert kill_at_random(shelf, 3, seed=0)
+    shelf.run()
+    assert len(shelf.tracks()) == 40
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_killed_hundreds_of_times_nothing_is_lost(tmp_path: Path) -> None:
+    hits = 0
+    for seed in range(20):
+        shelf = _shelf_to_kill(tmp_path / str(seed), 60)
+        hits += kill_at_random(shelf, 15, seed)
+        shelf.run()
+        assert len(shelf.tracks()) == 60
+    assert hits > 100

@@ -1,0 +1,105 @@
+"""What the job survives: decoders that die, reads that hang, mounts that go away."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from catalog.library import Library
+from catalog.settings import LibrarySettings
+from embedder import workers
+from embedder.errors import SourceError
+from embedder.job import Outcome, embed
+from embedder.settings import EmbeddingSettings
+from tests.unit.embedder.test_job import Heard, Shelf
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shelf:
+    monkeypatch.setattr(
+        workers, "COMMAND", [sys.executable, "-m", "tests.unit.embedder.unruly_worker"]
+    )
+    shelf = Shelf(tmp_path)
+    for number in range(4):
+        shelf.add(f"{number}.wav", number, seconds=1)
+    return shelf
+
+
+def run(shelf: Shelf, heard: Heard | None = None, *, workers: int = 1) -> Outcome:
+    library = LibrarySettings(music=(str(shelf.music),), data=str(shelf.data))
+    settings = EmbeddingSettings(model="timbre", workers=workers, timeout_s=1)
+    return embed(library, settings, progress=heard or Heard())
+
+
+def copy(shelf: Shelf, name: str) -> None:
+    (shelf.music / name).write_bytes((shelf.music / "0.wav").read_bytes() + name.encode())
+
+
+def reasons(shelf: Shelf) -> dict[str, str]:
+    return {failure.path: failure.reason for failure in shelf.failures()}
+
+
+def test_a_decoder_that_dies_costs_only_its_file_and_once(shelf: Shelf) -> None:
+    copy(shelf, "1-crash.wav")
+    report = run(shelf, workers=2).report
+    assert (report.embedded, report.skipped) == (4, 1)
+    assert reasons(shelf) == {"1-crash.wav": "crashed"}
+    assert "SIGABRT" in shelf.failures()[0].detail
+    again = Heard()
+    assert run(shelf, again).report.skipped == 1
+    assert again.files == {}  # it is not tried again
+    os.utime(shelf.music / "1-crash.wav")
+    run(shelf, again)
+    assert again.files == {"1-crash.wav": "skipped"}  # until it changes
+
+
+def test_a_hung_read_is_given_up_and_tried_again_in_the_next_run(shelf: Shelf) -> None:
+    copy(shelf, "1-hang.wav")
+    report = run(shelf).report
+    assert (report.embedded, report.skipped) == (4, 1)
+    assert reasons(shelf) == {"1-hang.wav": "timed-out"}
+    again = Heard()
+    run(shelf, again)
+    assert again.files == {"1-hang.wav": "skipped"}
+
+
+def test_one_bad_sector_is_a_failure_and_three_in_a_row_are_a_bad_disk(shelf: Shelf) -> None:
+    copy(shelf, "1-EIO.wav")
+    assert run(shelf).report.skipped == 1
+    assert reasons(shelf) == {"1-EIO.wav": "read-error"}
+    for number in (2, 3):
+        copy(shelf, f"1-EIO-{number}.wav")
+    with pytest.raises(SourceError, match="3 files in a row"):
+        run(shelf)
+    assert len(shelf.tracks()) == 4
+
+
+@pytest.mark.parametrize("name", ["ENOTCONN", "ESTALE", "ETIMEDOUT"])
+def test_a_mount_that_goes_away_stops_the_run_and_forgets_nothing(shelf: Shelf, name: str) -> None:
+    run(shelf)
+    (shelf.music / "3.wav").unlink()
+    copy(shelf, f"2-{name}.wav")
+    for _ in range(2):
+        with pytest.raises(SourceError, match="in trouble") as caught:
+            run(shelf)
+        assert "\n" not in str(caught.value)
+    assert set(shelf.tracks()) == {"0.wav", "1.wav", "2.wav", "3.wav"}
+    assert reasons(shelf) == {}
+    with Library.open(shelf.data, read_only=True) as library:
+        last = library.last_run()
+    assert last is not None
+    assert "in trouble" in last.error
+
+
+def test_prune_forgets_at_once_what_is_gone(shelf: Shelf) -> None:
+    for number in range(4, 20):
+        shelf.add(f"{number}.wav", number, seconds=0.6)
+    run(shelf, workers=2)
+    for path in sorted(shelf.music.iterdir())[:15]:
+        path.unlink()
+    with pytest.raises(SourceError, match="--prune"):
+        run(shelf)
+    library = LibrarySettings(music=(str(shelf.music),), data=str(shelf.data))
+    embed(library, EmbeddingSettings(model="timbre"), prune=True)
+    assert len(shelf.tracks()) == 5
