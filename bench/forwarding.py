@@ -31,6 +31,9 @@ CONNECTIONS = 8
 ROUNDS = 3
 ROUND_S = 1.5
 BIG_BYTES = 512 * 2**20
+#: The crowd: event streams that say nothing, and songs that trickle (320 kbit/s each).
+IDLE_STREAMS, SLOW_STREAMS = 500, 200
+TRICKLE_BYTES, TRICKLE_S = 20_000, 0.5
 
 JSON = (
     b'{"subsonic-response":{"status":"ok","version":"1.16.1","type":"navidrome",'
@@ -64,7 +67,7 @@ BIG_REQUEST = b"GET /rest/download?id=1 HTTP/1.1\r\nHost: music.example\r\n\r\n"
 
 NGINX = """
 daemon off; master_process off; worker_processes 1; pid {folder}/nginx.pid; error_log stderr crit;
-events {{ worker_connections 1024; }}
+events {{ worker_connections 4096; }}
 http {{
   access_log off; keepalive_requests 100000000; client_body_temp_path {folder}/body;
   proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u;
@@ -103,15 +106,32 @@ class _Origin(asyncio.Protocol):
             return
         if b"/rest/download" in self.head[:40]:
             self.task = asyncio.ensure_future(self._flood())
+        elif b"/rest/stream" in self.head[:40]:
+            self.task = asyncio.ensure_future(self._trickle())
+        elif b"/api/events" in self.head[:40]:
+            self.transport.write(
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n"
+            )
         else:
             self.transport.write(ANSWER)
         self.head = b""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.task is not None:
+            self.task.cancel()
 
     def pause_writing(self) -> None:
         self.can_write.clear()
 
     def resume_writing(self) -> None:
         self.can_write.set()
+
+    async def _trickle(self) -> None:
+        self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+        while not self.transport.is_closing():
+            await self.can_write.wait()
+            self.transport.write(bytes(TRICKLE_BYTES))
+            await asyncio.sleep(TRICKLE_S)
 
     async def _flood(self) -> None:
         self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % BIG_BYTES)
@@ -392,6 +412,88 @@ def _download(port: int) -> float:
         return BIG_BYTES / (time.perf_counter() - started_s)
 
 
+class _Listener(asyncio.Protocol):
+    """Asks for a stream and takes what comes."""
+
+    def __init__(self, target: bytes) -> None:
+        self.target = target
+        self.received = 0
+        self.begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: asyncio.Transport = transport  # type: ignore[assignment]
+        self.transport.write(b"GET %b HTTP/1.1\r\nHost: music.example\r\n\r\n" % self.target)
+
+    def data_received(self, data: bytes) -> None:
+        self.received += len(data)
+        if not self.begun.done():
+            self.begun.set_result(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.begun.done():
+            self.begun.set_exception(exc or ConnectionError("closed"))
+
+
+def _quantiles(times_s: Sequence[float]) -> tuple[float, float]:
+    """(p50, p99)"""
+    ordered = sorted(times_s)
+    return ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.99)]
+
+
+async def _best(port: int, seconds: float, rounds: int) -> tuple[float, float]:
+    """The best p50 and the best p99 of these rounds."""
+    taken = [_quantiles(await _ask(port, 1, seconds)) for _ in range(rounds)]
+    return min(p50 for p50, _ in taken), min(p99 for _, p99 in taken)
+
+
+async def _crowd(
+    port: int, seconds: float, rounds: int
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """(p50, p99) of small calls over one connection: alone, and beside a crowd of streams."""
+    loop = asyncio.get_running_loop()
+    alone = await _best(port, seconds, rounds)
+    crowd: list[_Listener] = []
+    for number in range(IDLE_STREAMS + SLOW_STREAMS):
+        target = b"/api/events" if number < IDLE_STREAMS else b"/rest/stream?id=1"
+        made = await loop.create_connection(
+            lambda target=target: _Listener(target), "127.0.0.1", port
+        )
+        crowd.append(made[1])
+        if number % 50 == 0:
+            await asyncio.sleep(0.02)
+    await asyncio.gather(*(one.begun for one in crowd))
+    beside = await _best(port, seconds, rounds)
+    live = sum(one.received > TRICKLE_BYTES for one in crowd[IDLE_STREAMS:])
+    if live < SLOW_STREAMS:
+        raise RuntimeError(f"only {live} of {SLOW_STREAMS} streams went on")
+    for one in crowd:
+        one.transport.abort()
+    await asyncio.sleep(0.2)
+    return alone, beside
+
+
+def run_crowd(seconds: float = ROUND_S, rounds: int = ROUNDS) -> list[dict[str, object]]:
+    """Small calls beside 500 idle event streams and 200 slow streams."""
+    rows: list[dict[str, object]] = []
+    with _peers() as peers:
+        for peer in peers:
+            if "Starlette" in peer.name:
+                continue
+            alone, beside = uvloop.run(_crowd(peer.port, seconds, rounds))
+            rows.append(
+                {
+                    "path": peer.name,
+                    "p50 alone ms": round(alone[0] * 1000, 3),
+                    "p50 beside ms": round(beside[0] * 1000, 3),
+                    "p99 alone ms": round(alone[1] * 1000, 3),
+                    "p99 beside ms": round(beside[1] * 1000, 3),
+                    "p99 x": round(beside[1] / alone[1], 2),
+                    "MB resident": round(peer.resident_mb()) if peer.process else "–",
+                }
+            )
+    return rows
+
+
 # The run.
 
 
@@ -538,6 +640,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--child", nargs=3, metavar=("KIND", "PORT", "ORIGIN"))
     parser.add_argument("--clients", action="store_true", help="the clients alone")
+    parser.add_argument("--crowd", action="store_true", help="small calls beside many streams")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--seconds", type=float, default=ROUND_S, help="a round and peer")
     arguments = parser.parse_args()
@@ -545,7 +648,13 @@ def main() -> None:
         kind, port, origin = arguments.child
         _CHILDREN[kind](int(port), int(origin))
         return
-    if arguments.clients:
+    if arguments.crowd:
+        rows = run_crowd(arguments.seconds, arguments.rounds)
+        title = (
+            f"Small calls beside {IDLE_STREAMS} idle event streams and {SLOW_STREAMS} slow streams"
+        )
+        table = Table(title=title)
+    elif arguments.clients:
         rows = run_clients(arguments.seconds)
         table = Table(title=f"Clients alone, small JSON answers, {CONNECTIONS} at once, one core")
     else:
