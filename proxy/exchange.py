@@ -17,6 +17,7 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from proxy.errors import AnswerCutShortError
+from proxy.records import begin_request, loggable
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class Call(RequestResponseCycle):
 
     async def run_asgi(self, app: Any) -> None:
         """Run the application; whatever it raises ends at most this connection."""
+        begin_request()
         try:
             await app(self.scope, self.receive, self.send)
         except asyncio.CancelledError:
@@ -44,7 +46,7 @@ class Call(RequestResponseCycle):
             self._break_off()
         except Exception:
             # Never the query: logins travel in it.
-            _log.exception("%s %s failed", self.scope["method"], _loggable(self.scope["path"]))
+            _log.exception("%s %s failed", self.scope["method"], loggable(self.scope["path"]))
             if self.response_started:
                 self._break_off()
             else:
@@ -151,10 +153,6 @@ def _reset(transport: asyncio.Transport) -> None:
         with contextlib.suppress(OSError), socket.socket(fileno=os.dup(pseudo.fileno())) as own:
             own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
-
-
-def _loggable(path: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in path[:200])
 
 
 def _nothing() -> None:

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from proxy.errors import AnswerCutShortError, UpstreamError
 from proxy.headers import request_headers, response_headers
-from proxy.metrics import Metrics
+from proxy.metrics import Metrics, group_of
+from proxy.records import loggable
 from proxy.settings import ServerSettings
 from proxy.upstream import Upstream, UpstreamResponse
 from subsonic.envelope import failure
@@ -71,7 +72,7 @@ class Forward:
             try:
                 body = await _read_body(receive, wait_for_all=_is_small_form(raw))
             except ClientGone:
-                self._metrics.requests["forward", "gone"] += 1
+                self._metrics.requests["forward", "gone", group_of(scope["path"])] += 1
                 return
         upgrade = "segue.tunnel" in scope
         try:
@@ -85,7 +86,7 @@ class Forward:
         try:
             if answer.status == 101:
                 scope["segue.tunnel"](answer)
-                self._metrics.requests["forward", "tunnel"] += 1
+                self._metrics.requests["forward", "tunnel", group_of(scope["path"])] += 1
                 return
             await _send_answer(answer, send)
         except UpstreamError as error:
@@ -93,13 +94,13 @@ class Forward:
             raise AnswerCutShortError(str(error)) from error
         finally:
             answer.abandon()  # no effect on one that was read to its end
-        self._metrics.requests["forward", "ok"] += 1
+        self._metrics.requests["forward", "ok", group_of(scope["path"])] += 1
 
     def _note(self, error: UpstreamError, scope: Scope) -> None:
-        self._metrics.requests["forward", "error"] += 1
+        self._metrics.requests["forward", "error", group_of(scope["path"])] += 1
         self._metrics.upstream_errors[error.reason] += 1
         # The path only: logins travel in the query, in headers and in the body.
-        _log.warning("%s %s: %s", scope["method"], _loggable(scope["path"]), error)
+        _log.warning("%s %s: %s", scope["method"], loggable(scope["path"]), error)
 
     async def _apologise(
         self,
@@ -186,7 +187,3 @@ def _parameters(scope: Scope, body: bytes | AsyncIterator[bytes] | None) -> Para
         return Parameters.parse(scope.get("query_string", b""), form)
     except ParameterError:
         return Parameters()
-
-
-def _loggable(path: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in path[:200])

@@ -14,8 +14,9 @@ class Metrics:
     """What the proxy has done since it started. Labels are slugs of ours, no client's words."""
 
     def __init__(self) -> None:
-        #: (kind, outcome) -> calls; kind: forward, steer, own; outcome: ok, error, gone, steered…
-        self.requests: Counter[tuple[str, str]] = Counter()
+        #: (kind, outcome) or (kind, outcome, group) -> calls; kind: forward, steer, own; outcome:
+        #: ok, error, gone, tunnel, steered; group: see `group_of`.
+        self.requests: Counter[tuple[str, ...]] = Counter()
         #: reason -> steered calls that got the upstream's own answer.
         self.fallbacks: Counter[str] = Counter()
         #: reason -> calls without a usable answer.
@@ -41,11 +42,8 @@ class Metrics:
         lines = _family(
             "segue_requests_total",
             "counter",
-            "Calls by kind and outcome.",
-            (
-                (f'{{kind="{kind}",outcome="{outcome}"}}', n)
-                for (kind, outcome), n in self.requests.items()
-            ),
+            "Calls by kind, outcome and group of endpoints.",
+            ((_labels(key), n) for key, n in self.requests.items()),
         )
         lines += _family(
             "segue_steering_fallbacks_total",
@@ -78,6 +76,40 @@ class Metrics:
         lines.append(f"{name}_sum {self._steering_sum_ms / 1000:.6f}")
         lines.append(f"{name}_count {self._steering_count}")
         return lines
+
+
+#: Of Subsonic calls; the others are "rest".
+_REST_GROUPS: Final = {
+    "stream": "audio", "download": "audio", "hls": "audio", "hls.m3u8": "audio",
+    "getTranscodeStream": "audio",
+    "getCoverArt": "images", "getAvatar": "images",
+    "getSimilarSongs": "steerable", "getSimilarSongs2": "steerable", "getRandomSongs": "steerable",
+    "scrobble": "reports", "reportPlayback": "reports", "star": "reports", "unstar": "reports",
+    "setRating": "reports", "savePlayQueue": "reports", "savePlayQueueByIndex": "reports",
+    "getTranscodeDecision": "reports",
+}  # fmt: skip
+_GROUPS: Final = {"api": "native", "auth": "native", "share": "shares"}
+
+
+def group_of(path: str) -> str:
+    """Which group of endpoints a decoded path belongs to: one of ten, whatever is asked.
+
+    audio, images, steerable, reports or rest below `/rest/`; native, events or shares of
+    Navidrome's own interface; else pages.
+    """
+    _, _, below = path.partition("/")
+    first, _, rest = below.partition("/")
+    if first == "rest":
+        return _REST_GROUPS.get(rest.removesuffix(".view"), "rest")
+    if rest == "events":
+        return "events"
+    return _GROUPS.get(first, "pages")
+
+
+def _labels(key: tuple[str, ...]) -> str:
+    kind, outcome = key[:2]
+    group = key[2] if len(key) > 2 else {"steer": "steerable"}.get(kind, "own")
+    return f'{{kind="{kind}",outcome="{outcome}",group="{group}"}}'
 
 
 def _family(name: str, kind: str, about: str, samples: Iterable[tuple[str, float]]) -> list[str]:

@@ -26,6 +26,7 @@ _NO_STORE: Final = {"cache-control": "no-store"}
 _GAUGES: Final = {
     "tracks": ("segue_tracks", "Tracks in the snapshot."),
     "linked": ("segue_linked_songs", "Songs of the server that are linked to a track."),
+    "linked_share": ("segue_linked_share", "Linked songs to tracks in the snapshot, 0 to 1."),
     "snapshot_age_s": ("segue_snapshot_age_seconds", "Age of the snapshot."),
 }
 
@@ -95,7 +96,10 @@ class Pages:
     async def _show_metrics(self, request: Request) -> Response:
         if not is_insider(request.scope, self._settings):
             return PlainTextResponse("Not Found", 404)
-        facts = self._status.facts()
+        facts = dict(self._status.facts())
+        tracks, linked = facts.get("tracks"), facts.get("linked")
+        if isinstance(tracks, int) and isinstance(linked, int) and tracks:
+            facts["linked_share"] = min(linked / tracks, 1.0)
         gauges = {
             name: (about, float(value))
             for key, (name, about) in _GAUGES.items()

@@ -19,6 +19,7 @@ import uvicorn
 from proxy.application import Application
 from proxy.errors import ServeError
 from proxy.listener import Listener
+from proxy.records import name_requests
 from proxy.settings import ServerSettings
 
 _log = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ def serve(application: Application, settings: ServerSettings) -> None:
         KeyboardInterrupt: stopped by SIGINT, after the drain.
     """
     _raise_file_limit()
+    name_requests()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         interrupted = runner.run(_serve(application, settings))
     if interrupted:

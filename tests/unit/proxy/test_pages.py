@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from proxy.metrics import Metrics
+from proxy.metrics import Metrics, group_of
 from proxy.settings import ServerSettings
 from tests.unit.proxy.wire import RawUpstream, proxied
 
@@ -61,13 +61,14 @@ async def test_metrics_are_for_insiders() -> None:
         near = await proxy.get(b"/segue/metrics", host=b"localhost")
         assert near.status == 200
         lines = near.body.decode().splitlines()
-        assert 'segue_requests_total{kind="forward",outcome="ok"} 1' in lines
+        assert 'segue_requests_total{kind="forward",outcome="ok",group="rest"} 1' in lines
         assert 'segue_steering_fallbacks_total{reason="deadline"} 1' in lines
         assert 'segue_steering_seconds_bucket{le="0.01"} 0' in lines
         assert 'segue_steering_seconds_bucket{le="0.02"} 1' in lines
         assert 'segue_steering_seconds_bucket{le="+Inf"} 1' in lines
         assert "segue_steering_seconds_sum 0.012000" in lines
         assert "segue_tracks 165" in lines
+        assert any(line.startswith("segue_linked_share 0.") for line in lines)
         assert "segue_snapshot_age_seconds 12.5" in lines
         assert (await proxy.get(b"/segue/metrics")).status == 404
 
@@ -85,3 +86,25 @@ def test_metrics_start_empty() -> None:
     assert text.endswith("segue_steering_seconds_count 0\n")
     for line in text.splitlines():
         assert line.startswith(("# HELP segue_", "# TYPE segue_", "segue_"))
+
+
+@pytest.mark.parametrize(
+    ("path", "group"),
+    [
+        ("/rest/stream.view", "audio"),
+        ("/rest/getCoverArt", "images"),
+        ("/rest/getRandomSongs.view", "steerable"),
+        ("/rest/scrobble", "reports"),
+        ("/rest/getAlbum.view", "rest"),
+        ("/rest/", "rest"),
+        ("/api/song/1", "native"),
+        ("/api/events", "events"),
+        ("/auth/login", "native"),
+        ("/share/x", "shares"),
+        ("/app/", "pages"),
+        ("", "pages"),
+        ('/"}\n', "pages"),
+    ],
+)
+def test_groups_are_few_whatever_is_asked(path: str, group: str) -> None:
+    assert group_of(path) == group
