@@ -93,22 +93,20 @@ async def test_no_login_is_ever_written(tmp_path: Path) -> None:
     async with (
         serving(server) as honest,
         misbehaving(int(honest.rpartition(":")[2])) as flaky,
+        served(tmp_path, flaky.url, server=debug, log=log) as (process, port),
     ):
-        async with served(  # noqa: SIM117 - needs what is opened above
-            tmp_path, flaky.url, server=debug, log=log
-        ) as (process, port):
-            for data in requests():
-                await send(port, data)
-            await flaky.stop()
-            for data in requests()[:6]:
-                await send(port, data)
-            await flaky.start()
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(metrics)
-            counted = (await reader.read()).decode()
-            writer.close()
-            process.send_signal(signal.SIGTERM)
-            await asyncio.wait_for(process.wait(), 10)
+        for data in requests():
+            await send(port, data)
+        await flaky.stop()
+        for data in requests()[:6]:
+            await send(port, data)
+        await flaky.start()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(metrics)
+        counted = (await reader.read()).decode()
+        writer.close()
+        process.send_signal(signal.SIGTERM)
+        await asyncio.wait_for(process.wait(), 10)
     found = await asyncio.to_thread(written, tmp_path)
     for trace in TRACES:
         assert trace not in counted
