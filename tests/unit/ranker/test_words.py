@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from ranker.errors import WordsError
+from ranker.lexicon import LEXICON
 from ranker.picks import Context
 from ranker.settings import RankingSettings
-from ranker.words import profile, rank_words
+from ranker.words import _entries, _lifted_by_sound, _phrases, profile, rank_words
 from tests.unit.ranker.library import LABELS, styled
 
 SETTINGS = RankingSettings()
+MODELS = Path(__file__).parents[3] / "embedder" / "models"
 STYLES = [0] * 6 + [1] * 6 + [2] * 6 + [4] * 2
 
 
@@ -57,3 +59,31 @@ def test_unknown_words_and_missing_tags_say_what_to_do(tmp_path: Path) -> None:
         styles(tmp_path, "")
     with pytest.raises(WordsError, match="gives no tags"):
         profile("sad", styled(tmp_path / "plain", STYLES, tags=False))
+
+
+def test_the_lexicon_is_large_and_names_labels_that_there_are() -> None:
+    labels = {
+        label.lower()
+        for name in ("audioset_labels.txt", "jamendo_moods.txt")
+        for label in (MODELS / name).read_text(encoding="utf-8").splitlines()
+    }
+    assert len(LEXICON) >= 300
+    for word in LEXICON:
+        unknown = set(_entries(word, labels)) - labels
+        assert not unknown, f"{word}: {unknown}"
+        assert word == word.lower().strip()
+
+
+def test_phrases_mean_more_than_their_words() -> None:
+    assert _phrases("sad Late Night drive, drum and bass") == [
+        "sad", "late night", "drive", "drum and bass",
+    ]  # fmt: skip
+    assert _phrases("not hip hop") == ["not", "hip hop"]
+
+
+def test_what_sounds_like_the_answers_is_lifted(tmp_path: Path) -> None:
+    snapshot = styled(tmp_path, [0] * 12 + [1] * 12)
+    alike = _lifted_by_sound(snapshot, np.float32([1.0] * 11 + [0.5] + [0.5] + [-1.0] * 11))
+    assert 0.5 < alike[12] + 1e-9 < alike[11]
+    assert alike[0] > 1
+    assert alike[20] == -1
