@@ -30,9 +30,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-n", "--count", type=positive, default=10, metavar="N", help="how many (default 10)"
     )
     parser.add_argument(
+        "--unlike",
+        metavar="SEED",
+        action="append",
+        default=[],
+        help="a song not to sound like; may be given again",
+    )
+    parser.add_argument(
         "--plain",
         action="store_true",
         help="by score alone: no spacing of artists, no gates, no diversity",
+    )
+    parser.add_argument(
+        "--why", action="store_true", help="a table of the terms that made each score"
     )
     add_data(parser)
     add_json(parser)
@@ -45,10 +55,11 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
         snapshot = published(configuration.data)
         finder = Finder(library, snapshot)
         rows = [finder.row(seed) for seed in arguments.seeds]
+        unwanted = [finder.row(seed) for seed in arguments.unlike]
         song_ids = finder.song_ids()
     picks = rank(
         snapshot,
-        [Seed(row) for row in rows],
+        [*(Seed(row) for row in rows), *(Seed(row, -1.0) for row in unwanted)],
         Context() if arguments.plain else Context(heard=tuple(reversed(rows))),
         configuration.ranking,
         arguments.count,
@@ -59,5 +70,5 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
         return 0
     for row in rows:
         say(f"after {name(snapshot, row)}")
-    show_picks(picks, snapshot)
+    show_picks(picks, snapshot, why=arguments.why)
     return 0

@@ -29,6 +29,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-n", "--count", type=positive, default=10, metavar="N", help="how many (default 10)"
     )
+    parser.add_argument(
+        "--why", action="store_true", help="a table of the terms that made each score"
+    )
     add_data(parser)
     add_json(parser)
 
@@ -45,5 +48,5 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
             song_ids = Finder(library, snapshot).song_ids()
         show_json([pick_json(pick, snapshot, song_ids) for pick in picks])
     else:
-        show_picks(picks, snapshot)
+        show_picks(picks, snapshot, why=arguments.why)
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -109,3 +110,18 @@ def test_count_must_be_positive(segue: Segue, data: Path, count: str) -> None:
 
 def test_plain_words() -> None:
     assert plain_words("Sigur Rós – Ágætis Byrjun!") == ["sigur", "ros", "agætis", "byrjun"]
+
+
+def test_why_is_a_table_of_terms(segue: Segue, data: Path) -> None:
+    result = segue("similar", "song-1", "--data", str(data), "-n", "3", "--why")
+    assert result.code == 0, result.err
+    head = next(line for line in result.out.splitlines() if "audio" in line)
+    assert head.split()[:2] == ["score", "audio"]
+    assert "because" in head
+    told = segue("similar", "song-1", "--data", str(data), "-n", "3").out
+    assert re.search(r"^ +-?\d\.\d\d (sounds|little)", told, re.MULTILINE)
+
+
+def test_a_song_may_be_unwanted(segue: Segue, data: Path) -> None:
+    found = picks(segue, "song-1", "--unlike", "song-3", "--data", str(data))
+    assert "song-3" not in {pick["id"] for pick in found}
