@@ -1,4 +1,5 @@
-# Two images from one file:
+# Two images from one file, run as a user without rights; the root file system may be read-only
+# (compose.yaml), only /data is written:
 #   docker build --target serve -t segue .                        the proxy, without audio libraries
 #   docker build --target embed -t segue-embed .                  the offline job, model `timbre`
 #   docker build --target embed --build-arg SET=torch -t segue-embed:torch .    models with weights
@@ -44,6 +45,8 @@ CMD ["embed"]
 FROM runtime AS serve
 COPY --from=build-serve /opt/segue /opt/segue
 EXPOSE 4040
+# SIGTERM lets songs under way end. "forwarding" (nothing analysed yet) is healthy too; 503 is not.
+STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["python", "-c", \
     "import urllib.request; urllib.request.urlopen('http://127.0.0.1:4040/segue/health', timeout=4)"]
 CMD ["serve"]
