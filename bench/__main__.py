@@ -66,6 +66,12 @@ def _forwarding() -> Rows:
     return run()
 
 
+def _library() -> Rows:
+    from bench.library import run
+
+    return run()
+
+
 #: Name, what it shows, whether it needs the data folder, and how to run it.
 BENCHMARKS: tuple[tuple[str, str, bool, Callable[[], Rows]], ...] = (
     ("quality", "how good the choice is, term by term, on real music", True, _quality),
@@ -73,6 +79,7 @@ BENCHMARKS: tuple[tuple[str, str, bool, Callable[[], Rows]], ...] = (
     ("ranking", "ranking alone: time and recall, synthetic libraries", False, _ranking),
     ("demo", "P@5, same manner, the demo's own music", False, _demo),
     ("embedding", "core-seconds a track", True, _embedding),
+    ("library", "the job over large libraries", False, _library),
     ("steering", "steered calls beside the upstream's getSong; memory of serve", False, _steering),
     ("forwarding", "forwarding beside other clients", False, _forwarding),
 )

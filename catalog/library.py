@@ -125,6 +125,21 @@ class Library:
         orphans = self._db.execute("PRAGMA foreign_key_check").fetchall()
         return [*(one for one in found if one != "ok"), *(f"orphan in {row[0]}" for row in orphans)]
 
+    def tracks_revision(self) -> int:
+        """A number that grows whenever a track or its analyses change."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = 'tracks_revision'").fetchone()
+        return 0 if row is None else int(row[0])
+
+    def published(self) -> str:
+        """What `note_published` was told last, "" when nothing."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = 'published'").fetchone()
+        return "" if row is None else str(row[0])
+
+    def note_published(self, token: str) -> None:
+        """Remember of what state of the library a snapshot was made."""
+        with self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('published', ?)", (token,))
+
     def close(self) -> None:
         """Close the file; the write-ahead log is folded in by SQLite."""
         self._db.close()
@@ -334,6 +349,24 @@ class Library:
                     (*_tag_values(tags), track_id),
                 )
             _clear_failure(db, root_id, file.path)
+
+    def copy(self, track_id: int, root_id: int, file: FileFacts, tags: Tags) -> int:
+        """Store a file whose content is that of a known track, with all its analyses.
+
+        Returns the new track's number.
+        """
+        source = self.track(track_id)
+        if source is None:
+            raise ValueError(f"there is no track {track_id}")
+        new = self.store(root_id, file, source.content_key, source.duration_s, tags, ())
+        with self._transaction() as db:
+            for table, column in (("vectors", "vector"), ("scores", "scores")):
+                db.execute(
+                    f"INSERT OR REPLACE INTO {table} (model_id, track_id, {column})"
+                    f" SELECT model_id, ?, {column} FROM {table} WHERE track_id = ?",
+                    (new, track_id),
+                )
+        return new
 
     def mark_seen(self, root_id: int, paths: Collection[str]) -> None:
         """These files are there: whatever was counted against their tracks is taken back."""

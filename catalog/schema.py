@@ -99,6 +99,23 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         value TEXT NOT NULL
     ) WITHOUT ROWID;
     """,
+    # What is published from the tracks is stale when this number has grown.
+    """
+    CREATE TRIGGER tracks_inserted AFTER INSERT ON tracks BEGIN
+        INSERT INTO meta VALUES ('tracks_revision', '1')
+            ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1;
+    END;
+    CREATE TRIGGER tracks_deleted AFTER DELETE ON tracks BEGIN
+        INSERT INTO meta VALUES ('tracks_revision', '1')
+            ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1;
+    END;
+    CREATE TRIGGER tracks_updated AFTER UPDATE OF root_id, path, content_key, duration_s, title,
+        artist, album, album_artist, genres, year, track_number, disc_number,
+        musicbrainz_recording_id ON tracks BEGIN
+        INSERT INTO meta VALUES ('tracks_revision', '1')
+            ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1;
+    END;
+    """,
 )
 
 

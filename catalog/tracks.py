@@ -105,6 +105,7 @@ class RunReport:
     model: str = ""
     error: str = ""
     reads: int = 0
+    copied: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ the library and stores track by track, so a stop at any instant loses at most th
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import signal
 import threading
@@ -17,11 +18,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+import catalog.snapshot as snapshot_module
+import embedder.derivation as derivation_module
+import embedder.publish as publish_module
 from catalog.errors import SnapshotError
 from catalog.library import Library
 from catalog.settings import LibrarySettings
@@ -29,8 +33,8 @@ from catalog.snapshot import open_snapshot
 from catalog.tracks import FileFacts, Model, RunReport
 from embedder.errors import TROUBLE, DecodingError, EmbedderError, SourceError
 from embedder.models.registry import Analyser, Choice, choose_models, load, models_dir
-from embedder.plan import Plan, make_plan
-from embedder.progress import SILENT, Progress
+from embedder.plan import Place, Plan, make_plan
+from embedder.progress import SILENT, Progress, Result
 from embedder.publish import publish
 from embedder.settings import EmbeddingSettings
 from embedder.workers import Heard, Workers
@@ -127,6 +131,8 @@ class _Job:
         self._models: list[Model] = [entry.model for entry in choice.entries]
         self._report = RunReport(model=choice.main.name)
         self._troubles = 0
+        #: What is being heard, for files with the same content whose turn comes earlier.
+        self._futures: dict[Place, Future[Heard]] = {}
 
     def run(
         self, folders: Sequence[Path], *, limit: int | None, full: bool, prune: bool
@@ -177,6 +183,7 @@ class _Job:
         workers = min(self._settings.workers or len(os.sched_getaffinity(0)), len(todo))
         waiting = deque(todo)
         running: deque[tuple[int, FileFacts, Future[Heard]]] = deque()
+        self._futures.clear()
         with (
             Workers(self._settings.timeout_s) as processes,
             ThreadPoolExecutor(workers, thread_name_prefix="listen") as pool,
@@ -190,6 +197,7 @@ class _Job:
                             processes.listen, plan.folders[root_id], file, analysers, recognise
                         )
                         running.append((root_id, file, future))
+                        self._futures[root_id, file.path] = future
                     # In order, so that the same music always gets the same track numbers.
                     self._settle(plan, *running.popleft())
                     if stop.is_set():
@@ -202,8 +210,14 @@ class _Job:
     def _settle(self, plan: Plan, root_id: int, file: FileFacts, future: Future[Heard]) -> None:
         """Keep what became of one file."""
         report = self._report
+        place = (root_id, file.path)
+        self._futures.pop(place, None)
+        twin = None
         try:
             heard = future.result()
+            twin = plan.recognition.twins.get(place)
+            if twin in self._futures:  # its turn to be stored comes after ours
+                heard = replace(heard, analyses=self._futures[twin].result().analyses)
         except DecodingError as error:
             self._library.record_failure(root_id, file, error.reason, error.detail)
             self._check_trouble(error, plan.folders[root_id])
@@ -211,22 +225,34 @@ class _Job:
             self._progress.advanced(file.path, "skipped", str(error))
             return
         self._troubles = 0
-        track_id = plan.recognition.claims.get((root_id, file.path))
+        track_id = plan.recognition.claims.get(place)
         if track_id is not None:
             self._library.move(track_id, root_id, file, heard.tags)
-        if heard.analyses:
+        result: Result
+        original = plan.recognition.copies.get(place)
+        if twin is not None and not heard.analyses:
+            original = next(
+                (one.track_id for one in self._library.by_content(heard.content_key)), None
+            )
+        if original is not None:
+            self._library.copy(original, root_id, file, heard.tags)
+            report, result = replace(report, copied=report.copied + 1), "copied"
+        elif heard.analyses:
             self._library.store(
                 root_id, file, heard.content_key, heard.duration_s, heard.tags, heard.analyses
             )
-            report = replace(report, embedded=report.embedded + 1)
+            if twin is None:
+                report, result = replace(report, embedded=report.embedded + 1), "embedded"
+            else:
+                report, result = replace(report, copied=report.copied + 1), "copied"
         else:
-            report = replace(report, moved=report.moved + 1)
+            report, result = replace(report, moved=report.moved + 1), "moved"
         self._report = replace(
             report,
             bytes_read=report.bytes_read + heard.bytes_read,
             reads=report.reads + heard.reads,
         )
-        self._progress.advanced(file.path, "embedded" if heard.analyses else "moved", "")
+        self._progress.advanced(file.path, result, "")
 
     def _check_trouble(self, error: DecodingError, folder: Path) -> None:
         """Stop where file after file cannot be read: that is no file's fault.
@@ -251,8 +277,24 @@ class _Job:
         heard = len(self._library.analysed(main))
         if not heard or not (complete or self._space_is_ours(main, heard)):
             return ""
+        state = f"{self._library.tracks_revision()} {_derivation()} " + " ".join(
+            f"{model.name}={model.version}" for model in self._models
+        )
+        published, _, version = self._library.published().rpartition(" ")
+        if published == state and self._is_whole(version):
+            return version
         self._progress.publishing(heard)
-        return publish(self._library, self._data, self._models)
+        version = publish(self._library, self._data, self._models)
+        self._library.note_published(f"{state} {version}")
+        return version
+
+    def _is_whole(self, version: str) -> bool:
+        """Whether this very snapshot is the published one, and can be opened."""
+        try:
+            snapshot = open_snapshot(self._data)
+        except SnapshotError:
+            return False
+        return snapshot is not None and snapshot.version == version
 
     def _space_is_ours(self, main: Model, heard: int) -> bool:
         """Whether what is published came from this model, or holds no more than we have."""
@@ -264,6 +306,15 @@ class _Job:
             return True
         theirs = snapshot.model
         return (theirs.name, theirs.version) == (main.name, main.version) or snapshot.n <= heard
+
+
+@cache
+def _derivation() -> str:
+    """Names the code that derives a snapshot: other code may make another of the same library."""
+    digest = hashlib.blake2b(digest_size=8)
+    for module in (derivation_module, publish_module, snapshot_module):
+        digest.update(Path(str(module.__file__)).read_bytes())
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -20,7 +20,8 @@ class Recognition:
     """Known content: tells a moved or retagged file by its content key. For all workers.
 
     A track whose file is gone can be claimed once: of two new files with its content the first
-    becomes it, the other is a copy and heard as one.
+    becomes it. `copies` are new files with the content of a track that is still there: place →
+    its number; `twins` those with the content of another new file, which is heard for both.
     """
 
     known: Mapping[Place, KnownFile]
@@ -28,12 +29,19 @@ class Recognition:
     complete: Collection[int]
     again: bool
     claims: dict[Place, int] = field(default_factory=dict)
+    copies: dict[Place, int] = field(default_factory=dict)
+    twins: dict[Place, Place] = field(default_factory=dict)
+    _hearing: dict[str, Place] = field(default_factory=dict)
+    _there: dict[str, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _by_key: dict[str, list[tuple[Place, int]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for place, track in sorted(self.gone.items(), reverse=True):
             self._by_key.setdefault(track.content_key, []).append((place, track.track_id))
+        for track in self.known.values():
+            if track.track_id in self.complete and not self.again:
+                self._there[track.content_key] = track.track_id
 
     def recognise(self, place: Place, content_key: str) -> bool:
         """Whether this file's content needs no hearing; `claims` then says which track it is."""
@@ -43,9 +51,16 @@ class Recognition:
         else:
             with self._lock:
                 candidates = self._by_key.get(content_key)
-                if not candidates:
+                if candidates:
+                    track_id = candidates.pop()[1]
+                elif content_key in self._there:
+                    self.copies[place] = self._there[content_key]
+                    return True
+                elif (first := self._hearing.setdefault(content_key, place)) != place:
+                    self.twins[place] = first
+                    return True
+                else:
                     return False
-                track_id = candidates.pop()[1]
         self.claims[place] = track_id
         return track_id in self.complete and not self.again
 

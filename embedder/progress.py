@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-Result = Literal["embedded", "moved", "skipped"]
+Result = Literal["embedded", "moved", "copied", "skipped"]
 
 
 class Progress(Protocol):

@@ -139,7 +139,8 @@ def _failures(data: Path) -> list[dict[str, Any]]:
 def _show(outcome: Outcome, failures: list[dict[str, Any]]) -> None:
     report = outcome.report
     show(
-        f"{report.embedded} embedded, {report.moved} moved, {report.unchanged} unchanged,"
+        f"{report.embedded} embedded, {report.copied} copies, {report.moved} moved,"
+        f" {report.unchanged} unchanged,"
         f" {report.skipped} skipped in {duration_text(report.seconds)}"
         f" ({size_text(report.bytes_read)} read in {report.reads} pieces)"
     )
