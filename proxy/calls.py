@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from string import ascii_lowercase, ascii_uppercase
 from typing import Final
 from urllib.parse import unquote
@@ -25,6 +26,7 @@ FORM_TYPE: Final = b"application/x-www-form-urlencoded"
 _LOWER: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
 _REST: Final = re.compile(r"/rest/([A-Za-z0-9]{1,64})(?:\.view)?")
 _NATIVE_SONG: Final = re.compile(r"/api/song/([^/?]{1,64})")
+_TOKEN_COOKIE: Final = re.compile(rb"(?:^|;)\s*jwt=([^;]*)")
 _PLAYER_COOKIE: Final = re.compile(rb"nd-player-[0-9a-f]+=([^;\s]{1,64})")
 
 
@@ -63,30 +65,76 @@ def header(headers: Headers, name: bytes) -> bytes:
     return next((value for key, value in headers if key.lower() == name), b"")
 
 
-def is_form(headers: Headers) -> bool:
-    """Whether the body is a form that is small enough to read."""
-    if header(headers, b"content-type").partition(b";")[0].strip().lower() != FORM_TYPE:
-        return False
-    if header(headers, b"content-encoding"):
-        return False
+class Body(Enum):
+    """What a request's body may hold of its parameters."""
+
+    NONE = "nothing: there is none, or it is JSON"
+    FORM = "a form that is small enough to read"
+    UNREAD = "perhaps parameters, that the upstream may read and we do not"
+
+
+def kind_of_body(method: str, headers: Headers) -> Body:
+    """How far the parameters in the query are all there are.
+
+    Who reads less than the upstream does would take one user's call for another's: a form that is
+    too large, encoded, or multipart must not be judged by its query.
+    """
+    if method != "POST":  # servers take parameters from the body of a POST only
+        return Body.NONE
     length = header(headers, b"content-length")
-    return not length or (length.isdigit() and int(length) <= MAX_FORM_BYTES)
+    if not header(headers, b"transfer-encoding") and length in (b"", b"0"):
+        return Body.NONE
+    media_types = [
+        value.partition(b";")[0].strip().lower()
+        for name, value in headers
+        if name.lower() == b"content-type"
+    ]
+    if media_types == [b"application/json"]:
+        return Body.NONE
+    small = not length or (length.isdigit() and int(length) <= MAX_FORM_BYTES)
+    if media_types == [FORM_TYPE] and small and not header(headers, b"content-encoding"):
+        return Body.FORM
+    return Body.UNREAD
 
 
 def identify(parameters: Parameters, headers: Headers, user_header: str = "") -> Identity:
-    """Who asks. `user_header` names a header that is trusted here (only its holder passes it)."""
-    names = set(_names(parameters, headers))
-    if user_header and (trusted := header(headers, user_header.lower().encode())):
-        names.add(_fold(_decode(trusted)))
-    client = parameters.first("c")
+    """Who asks the Subsonic API.
+
+    Args:
+        headers: as they go to the upstream (a header that ends here is no login there).
+        user_header: a header that is trusted here; only its holder passes it.
+    """
+    return _identity(_names(parameters, headers, user_header), parameters.first("c"), headers)
+
+
+def identify_native(parameters: Parameters, headers: Headers, user_header: str = "") -> Identity:
+    """Who asks Navidrome's own API: by token in header, cookie or query, and by nothing else."""
+    return _identity(_native_names(parameters, headers, user_header), "", headers)
+
+
+def _identity(names: Iterable[str], client: str, headers: Headers) -> Identity:
+    distinct = set(names)
     agent = _decode(header(headers, b"user-agent"))[:500]
     found = _PLAYER_COOKIE.search(header(headers, b"cookie"))
     player = _decode(found.group(1)) if found else ""
-    user = names.pop() if len(names) == 1 else ""
+    user = distinct.pop() if len(distinct) == 1 else ""
     return Identity(user, client[:200], agent, player)
 
 
-def _names(parameters: Parameters, headers: Headers) -> Iterable[str]:
+def _native_names(parameters: Parameters, headers: Headers, user_header: str) -> Iterable[str]:
+    for name, value in headers:
+        if name.lower() == b"x-nd-authorization":
+            yield _subject(_decode(value).removeprefix("Bearer "))
+        elif name.lower() == b"cookie":
+            for token in _TOKEN_COOKIE.findall(value):
+                yield _subject(_decode(token))
+    for token in parameters.all("jwt"):
+        yield _subject(token)
+    if user_header and (trusted := header(headers, user_header.lower().encode())):
+        yield _fold(_decode(trusted))
+
+
+def _names(parameters: Parameters, headers: Headers, user_header: str) -> Iterable[str]:
     for user in parameters.all("u"):
         yield _fold(user)
     for token in parameters.all("jwt"):
@@ -94,32 +142,32 @@ def _names(parameters: Parameters, headers: Headers) -> Iterable[str]:
     for key in parameters.all("apiKey"):
         # A key stands for one user whose name it does not tell; in clear it must not be kept.
         yield "key:" + hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:32]
-    bearer = _decode(header(headers, b"x-nd-authorization"))
-    if bearer:
-        yield _subject(bearer.removeprefix("Bearer "))
-    authorization = _decode(header(headers, b"authorization"))
-    scheme, _, credentials = authorization.partition(" ")
-    if scheme.lower() == "basic":
-        yield _basic_user(credentials)
-    elif authorization:
-        yield _subject(credentials)
+    if user_header and (trusted := header(headers, user_header.lower().encode())):
+        yield _fold(_decode(trusted))
+    for name, value in headers:
+        if name.lower() == b"x-nd-authorization":
+            yield _subject(_decode(value).removeprefix("Bearer "))
+        elif name.lower() == b"authorization":
+            scheme, _, credentials = _decode(value).partition(" ")
+            basic = scheme.lower() == "basic"
+            yield _basic_user(credentials) if basic else _subject(credentials)
 
 
 def _subject(token: str) -> str:
-    """The user that a JSON Web Token names (RFC 7519 `sub`), unverified; "?" if unreadable."""
+    """The user that a JSON Web Token names (RFC 7519), unverified; "" (nobody) if unreadable."""
     try:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         return _fold(str(claims["sub"]))
     except (IndexError, KeyError, TypeError, ValueError, RecursionError, binascii.Error):
-        return "?"
+        return ""
 
 
 def _basic_user(credentials: str) -> str:
     try:
         text = base64.b64decode(credentials, validate=True).decode("utf-8")
     except (ValueError, binascii.Error):
-        return "?"
+        return ""
     return _fold(text.partition(":")[0])
 
 

@@ -123,8 +123,9 @@ class Asker:
         """One song: the reply, and the song in it (XML element or JSON object)."""
         reply = await self.ask("getSong", id=song_id)
         song = reply.answer.payload("song")
-        if song is None or not isinstance(song.get("id"), str):
-            raise AnswerError("the upstream answered getSong without a song")
+        whole = song is not None if self._is_xml else isinstance(song, dict)
+        if not whole or song.get("id") != song_id:
+            raise AnswerError("the upstream answered getSong without the song asked for")
         return reply, song
 
     async def songs(self, song_ids: Sequence[str], until_s: float) -> list[Any | Missing]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import zlib
 from collections.abc import Callable
@@ -28,7 +29,21 @@ _BEGINS: Final = {
     ),
 }
 
+_LONGEST_FAILURE: Final = 2048
+
+#: "deflate" is zlib's format (RFC 9110), and by many servers raw deflate.
+_WINDOWS: Final = {
+    b"gzip": (zlib.MAX_WBITS | 16,),
+    b"deflate": (zlib.MAX_WBITS, -zlib.MAX_WBITS),
+}
+
 MOST_QUEUED: Final = 5000
+
+#: Clients that were offline send what was heard meanwhile in one call.
+MOST_SCROBBLED: Final = 500
+
+#: Longer ones are no ids; a server may say ok to any text.
+LONGEST_ID: Final = 64
 
 OBSERVED: Final = frozenset(
     ("scrobble", "reportPlayback", "getTranscodeDecision", "savePlayQueue",
@@ -43,25 +58,26 @@ def observe(
     session = sessions.get(identity)
     if session is None:
         return
+    name = "mediaId" if endpoint in ("getTranscodeDecision", "reportPlayback") else "id"
+    ids = [song_id for song_id in parameters.all(name) if 0 < len(song_id) <= LONGEST_ID]
+    if endpoint.startswith("savePlayQueue"):
+        session.queue = tuple(ids[:MOST_QUEUED])
+    if not ids:
+        return
     if endpoint == "song":
-        sessions.note_playing(identity, parameters.first("id"), at_s, Evidence.STARTS)
+        sessions.note_playing(identity, ids[0], at_s, Evidence.STARTS)
     elif endpoint == "getTranscodeDecision":
         if parameters.first("mediaType", "song") == "song":
-            sessions.note_playing(identity, parameters.first("mediaId"), at_s, Evidence.DECISION)
+            sessions.note_playing(identity, ids[0], at_s, Evidence.DECISION)
+    elif endpoint == "reportPlayback":
+        if parameters.first("state") in ("starting", "playing"):
+            sessions.note_playing(identity, ids[0], at_s, Evidence.REPORT)
     elif endpoint == "scrobble":
-        ids = parameters.all("id")
-        if not ids:
-            return
         if parameters.first("submission", "true").lower() == "false":
             sessions.note_playing(identity, ids[-1], at_s, Evidence.REPORT)
         else:
-            for song_id in ids:
+            for song_id in ids[:MOST_SCROBBLED]:
                 session.note_completed(song_id, at_s)
-    elif endpoint == "reportPlayback":
-        if parameters.first("state") in ("starting", "playing"):
-            sessions.note_playing(identity, parameters.first("mediaId"), at_s, Evidence.REPORT)
-    elif endpoint.startswith("savePlayQueue"):
-        session.queue = tuple(parameters.all("id"))[:MOST_QUEUED]
 
 
 class OkTap:
@@ -69,10 +85,11 @@ class OkTap:
 
     Args:
         is_xml: the answer is Subsonic's XML rather than JSON (or JSONP).
-        subsonic: False for other APIs, where the HTTP status alone tells.
+        song_id: for Navidrome's own API: the song that an ok answer describes. A web page that
+            is given for any path says 200, too.
         on_ok: called once, when the last piece of an ok answer has been handed on.
-        marks: headers to add, given whether the upstream said "failed". The answer's head then
-            waits for its first piece.
+        marks: headers to add, given whether the upstream may have said "failed". The answer's
+            head then waits for its first piece.
     """
 
     def __init__(
@@ -80,13 +97,13 @@ class OkTap:
         send: Send,
         *,
         is_xml: bool,
-        subsonic: bool,
         on_ok: Callable[[], None],
+        song_id: str = "",
         marks: Callable[[bool], list[tuple[bytes, bytes]]] | None = None,
     ) -> None:
         self._send = send
         self._is_xml = is_xml
-        self._subsonic = subsonic
+        self._song_id = song_id
         self._on_ok = on_ok
         self._marks = marks
         self._head: Message | None = None
@@ -118,26 +135,32 @@ class OkTap:
         if head is None:
             return
         if self._marks is not None:
-            marks = self._marks(self.said_ok(last) is False)
+            marks = self._marks(self._may_have_failed(last))
             head = {**head, "headers": [*head["headers"], *marks]}
         await self._send(head)
 
     def _take(self, piece: bytes) -> None:
-        if not self._subsonic:
-            return
         room = _MOST_BYTES - len(self._body)
         self._whole = self._whole and len(piece) <= room
         self._body += piece[:room]
+
+    def _may_have_failed(self, last: bool) -> bool:
+        """Failures are short, so what is long is none; what cannot be read may be one."""
+        body = self._decoded()
+        return self.said_ok(last) is not True and (body is None or len(body) < _LONGEST_FAILURE)
+
+    def _decoded(self) -> bytes | None:
+        return _decoded(bytes(self._body), header(self._headers, b"content-encoding"))
 
     def said_ok(self, complete: bool) -> bool | None:
         """Whether the answer is ok as far as it came; None where that cannot be told (yet)."""
         if self._status != 200:
             return False
-        if not self._subsonic:
-            return True
-        body = _decoded(bytes(self._body), header(self._headers, b"content-encoding"))
+        body = self._decoded()
         if body is None:
             return None
+        if self._song_id:
+            return self._whole and complete and _is_song(body, self._song_id)
         found = _BEGINS[self._is_xml].match(body)
         if found:
             return found.group(1) == b"ok"
@@ -147,6 +170,14 @@ class OkTap:
             return parse(_unwrapped(body, self._is_xml), is_xml=self._is_xml).ok
         except AnswerError:
             return False if complete else None
+
+
+def _is_song(body: bytes, song_id: str) -> bool:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(document, dict) and document.get("id") == song_id
 
 
 def _unwrapped(body: bytes, is_xml: bool) -> bytes:
@@ -161,10 +192,9 @@ def _decoded(body: bytes, encoding: bytes) -> bytes | None:
     """The body without gzip or deflate, up to a bound; None where it cannot be read."""
     if not encoding or encoding == b"identity":
         return body
-    window = {b"gzip": zlib.MAX_WBITS | 16, b"deflate": zlib.MAX_WBITS}.get(encoding.lower())
-    if window is None:
-        return None
-    try:
-        return zlib.decompressobj(window).decompress(body, _MOST_BYTES)
-    except zlib.error:
-        return None
+    for window in _WINDOWS.get(encoding.lower(), ()):
+        try:
+            return zlib.decompressobj(window).decompress(body, _MOST_BYTES)
+        except zlib.error:
+            continue
+    return None

@@ -17,7 +17,7 @@ from typing import Any, Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from proxy import calls, headers
-from proxy.calls import Identity
+from proxy.calls import Body, Headers, Identity
 from proxy.choosing import Choice, LeftError, by_folder, choose_seeds
 from proxy.composing import Composed, dress
 from proxy.composing import marks as response_marks
@@ -68,11 +68,15 @@ THREAD_FROM: Final = 20_000
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A call that may be steered or listened to. `endpoint` "song" is `/api/song/<id>`."""
+    """A call that may be steered or listened to.
+
+    `endpoint` "song" is `/api/song/<id>`. `headers` are those that go to the upstream.
+    """
 
     endpoint: str
     parameters: Parameters
     identity: Identity
+    headers: Headers
     at_s: float
 
 
@@ -113,24 +117,26 @@ class Steering:
         started_s = self._timer()
         endpoint = calls.rest_endpoint(_path(scope)) or "song"
         body = ReplayedBody(receive)
-        by_form = scope["method"] == "POST" and calls.is_form(scope["headers"])
-        form = await body.read() if by_form else b""
+        kind = calls.kind_of_body(scope["method"], scope["headers"])
+        form = await body.read() if kind is Body.FORM else b""
         try:
-            if form is None:
-                raise ParameterError("the form is too large")
+            if kind is Body.UNREAD or form is None:
+                raise ParameterError("the body may hold parameters that were not read")
             parameters = Parameters.parse(scope["query_string"], form)
+            onward = headers.request_headers(scope["headers"], scope, self._settings.server)
             user_header = self._trusted_user_header(scope)
-            identity = calls.identify(parameters, scope["headers"], user_header)
+            identify = calls.identify_native if endpoint == "song" else calls.identify
+            identity = identify(parameters, onward, user_header)
         except Exception as error:  # fail open, whatever the request holds
             if not isinstance(error, ParameterError):
                 _log.exception("a call cannot be read; the upstream answers it")
-            asked = _Asked(endpoint, Parameters(), Identity(""), started_s)
+            asked = _Asked(endpoint, Parameters(), Identity(""), (), started_s)
             return await self._hand_on(scope, body, send, forward, asked, "odd-parameters")
-        asked = _Asked(endpoint, parameters, identity, started_s)
+        asked = _Asked(endpoint, parameters, identity, onward, started_s)
         if endpoint not in STEERED:
             return await self._listen(scope, body, send, forward, asked)
         try:
-            composed = await self._steer(scope, asked, by_form=bool(form))
+            composed = await self._steer(asked, by_form=bool(form))
         except LeftError as left:
             reason = left.reason
         except (UpstreamError, AnswerError) as error:
@@ -173,7 +179,6 @@ class Steering:
         tap = OkTap(
             send,
             is_xml=wanted_format(asked.parameters) is Format.XML,
-            subsonic=True,
             on_ok=lambda: self._note_forwarded(asked),
             marks=marks,
         )
@@ -203,7 +208,7 @@ class Steering:
         tap = OkTap(
             send,
             is_xml=not native and wanted_format(parameters) is Format.XML,
-            subsonic=not native,
+            song_id=parameters.first("id") if native else "",
             on_ok=lambda: observe(
                 self.sessions, asked.identity, asked.endpoint, parameters, asked.at_s
             ),
@@ -212,7 +217,7 @@ class Steering:
 
     # Steering
 
-    async def _steer(self, scope: Scope, asked: _Asked, *, by_form: bool) -> Composed:
+    async def _steer(self, asked: _Asked, *, by_form: bool) -> Composed:
         view = self._knowledge.view
         if view is None:
             raise LeftError("no-snapshot")
@@ -228,7 +233,7 @@ class Steering:
         asker = Asker(
             self._upstream,
             asked.parameters,
-            headers.request_headers(scope["headers"], scope, self._settings.server),
+            asked.headers,
             plan.format,
             by_form=by_form,
         )

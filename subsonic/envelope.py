@@ -7,6 +7,7 @@ are its own, and only the payload is ours.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -110,17 +111,29 @@ def parse(body: bytes, *, is_xml: bool) -> Answer:
             root = etree.fromstring(body, _parser())
         except (etree.XMLSyntaxError, ValueError) as error:
             raise AnswerError("the upstream's XML is not well-formed") from error
-        if root is None or etree.QName(root).localname != ENVELOPE:
+        document_type: str = root.getroottree().docinfo.doctype  # type: ignore[union-attr]
+        if document_type:
+            raise AnswerError("the upstream's XML has a document type, as no Subsonic answer has")
+        if etree.QName(root).localname != ENVELOPE:
             raise AnswerError("the upstream's XML is no Subsonic answer")
         return Answer(root, True, body.lstrip().startswith(b"<?xml"))
     try:
-        document = json.loads(body)
+        document = json.loads(body, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise AnswerError("the upstream's JSON is not well-formed") from error
     envelope = document.get(ENVELOPE) if isinstance(document, dict) else None
     if not isinstance(envelope, dict):
         raise AnswerError("the upstream's JSON is no Subsonic answer")
     return Answer(envelope, False)
+
+
+def _refuse(text: str) -> float:
+    raise ValueError(f"{text} is no JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse(text)
 
 
 def compose(template: Answer, name: str, songs: Sequence[Any]) -> bytes:

@@ -9,9 +9,12 @@ from collections.abc import Mapping
 from hashlib import md5
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx2
 import pytest
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 
 from proxy.settings import SteeringSettings
 from subsonic.ids import genre_id
@@ -185,6 +188,77 @@ async def test_reports_that_the_server_refused_are_not_believed(house: House) ->
     form = {"musicFolderId": "1", "genre": "Rock", "size": 50, "client": "Feishin"}
     response = await house.call("getRandomSongs", **form)
     assert response.headers["x-segue"] == "forwarded; reason=no-seed"
+
+
+async def probe(house: House) -> str:
+    """What the victim's AutoDJ gets: `steered` tells that something is believed to play."""
+    response = await house.call(
+        "getRandomSongs", genre="%", size=50, musicFolderId="1", client="Feishin",
+        headers={"User-Agent": "Electron"},
+    )  # fmt: skip
+    return response.headers["x-segue"]
+
+
+POISON = "u=admin&v=1&c=Feishin&id=song0002&submission=false&f=json"
+BOB = {"u": "bob", "p": "secret", "v": "1", "c": "Feishin", "id": "song0002", "submission": "false"}
+
+
+@pytest.mark.parametrize(
+    "disguise",
+    [
+        {"Content-Encoding": "identity"},
+        {"Content-Type": "application/x-www-form-urlencoded", "X-Pad": "300000"},
+        {"Content-Type": "multipart/form-data; boundary=b"},
+    ],
+)
+async def test_a_login_in_a_body_that_is_not_read_is_nobodys(
+    house: House, disguise: dict[str, str]
+) -> None:
+    """The upstream may take Bob's form; the query names the victim, and must not be believed."""
+    headers = {"User-Agent": "Electron", "Content-Type": "application/x-www-form-urlencoded"}
+    pad = "x" * int(disguise.get("X-Pad", "0"))
+    body = urlencode({**BOB, "pad": pad}).encode()
+    url = f"{house.url}/rest/scrobble?{POISON}"
+    await house.http.post(url, content=body, headers={**headers, **disguise})
+    assert await probe(house) == "forwarded; reason=no-seed"
+
+
+async def test_the_native_api_believes_tokens_only(house: House) -> None:
+    """Bob's own token is what the upstream takes; whom else the call names is of no account."""
+    bob, admin = house.server.token("bob"), house.server.token("admin")
+    url = f"{house.url}/api/song/song0002"
+    agent = {"User-Agent": "Electron"}
+    mine = {"X-ND-Authorization": f"Bearer {bob}", **agent}
+    await house.http.get(f"{url}?u=admin", headers=mine)
+    await house.http.get(url, headers={**mine, "Authorization": f"Bearer {admin}"})
+    await house.http.get(url, headers={**mine, "Cookie": f"jwt={admin}"})
+    dropped = {"X-ND-Authorization": f"Bearer {admin}", "Connection": "X-ND-Authorization", **agent}
+    await house.http.get(f"{url}?jwt={bob}", headers=dropped)
+    await house.http.get(f"{url}?u=admin", headers=agent)
+    assert await probe(house) == "forwarded; reason=no-seed"
+    await house.http.get(url, headers={"X-ND-Authorization": f"Bearer {admin}", **agent})
+    assert await probe(house) == "steered"
+
+
+async def test_a_web_page_for_every_path_is_no_song(tmp_path: Path) -> None:
+    class Page(FakeServer):
+        async def _native_song(self, request: Request) -> Response:
+            return PlainTextResponse("<html>the player's page</html>")
+
+    async with keep_house(tmp_path, server=Page()) as house:
+        token = {"X-ND-Authorization": f"Bearer {house.server.token('admin')}"}
+        headers = {"User-Agent": "Electron", **token}
+        await house.http.get(f"{house.url}/api/song/song0002", headers=headers)
+        assert await probe(house) == "forwarded; reason=no-seed"
+
+
+async def test_texts_that_are_no_ids_are_not_kept(house: House) -> None:
+    long = "🎵" * 20_000
+    await house.call("scrobble", id=long, submission="false", method="POST")
+    await house.call("savePlayQueue", id=[long, "song0001"], method="POST")
+    (session,) = house.application._steering.sessions._all.values()  # type: ignore[attr-defined,union-attr]
+    assert session.playing is None
+    assert session.queue == ("song0001",)
 
 
 async def test_a_stranger_who_names_a_user_learns_nothing_and_changes_nothing(house: House) -> None:

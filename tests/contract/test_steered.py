@@ -248,7 +248,7 @@ async def test_a_multipart_or_huge_form_is_handed_on_as_it_came(house: House) ->
     assert multipart.headers["x-segue"].startswith("forwarded")
     form = {"u": "admin", "p": "sesame", "v": "1", "c": "x", "id": "song0001", "pad": "x" * 300_000}
     huge = await house.http.post(url, data=form)
-    assert huge.headers["x-segue"] == "forwarded; reason=no-id"
+    assert huge.headers["x-segue"] == "forwarded; reason=odd-parameters"
     assert b'status="ok"' in huge.content
     assert house.server.calls[-1][1]["pad"] == "x" * 300_000
 
@@ -345,3 +345,18 @@ async def test_a_short_deadline_still_steers(tmp_path: Path) -> None:
     async with keep_house(tmp_path, steering=SteeringSettings(deadline_ms=100)) as house:
         response = await house.call("getSimilarSongs", id="song0001", count=3)
         assert response.headers["x-segue"] == "steered"
+
+
+@pytest.mark.parametrize("odd", ["text", ["list"], {"id": "<script>"}, {"id": 7}, None])
+async def test_one_odd_song_of_the_server_costs_only_itself(tmp_path: Path, odd: object) -> None:
+    class Odd(FakeServer):
+        def _answer(self, endpoint: str, p: dict[str, str], folders: list[str]) -> Any:
+            status, payload = super()._answer(endpoint, p, folders)
+            if endpoint == "getSong" and p.get("id") == "song0006":
+                return status, {"song": odd}
+            return status, payload
+
+    async with keep_house(tmp_path, server=Odd()) as house:
+        songs = await house.songs("getSimilarSongs", id="song0002", count=13)
+        assert len(songs) == 13
+        assert "song0006" not in {song["id"] for song in songs}

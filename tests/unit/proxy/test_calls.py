@@ -5,7 +5,14 @@ import json
 
 import pytest
 
-from proxy.calls import identify, is_form, native_song_id, rest_endpoint
+from proxy.calls import (
+    Body,
+    identify,
+    identify_native,
+    kind_of_body,
+    native_song_id,
+    rest_endpoint,
+)
 from subsonic.parameters import Parameters
 
 
@@ -81,31 +88,47 @@ def test_client_agent_and_player() -> None:
     assert (found.client, found.agent, found.player) == ("Feishin", "Moz\ufffd", "PL")
 
 
+FORM = (b"content-type", b"application/x-www-form-urlencoded")
+SOME = (b"content-length", b"10")
+
+
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [
-        ([(b"content-type", b"application/x-www-form-urlencoded")], True),
-        ([(b"content-type", b"Application/X-WWW-form-urlencoded; charset=utf-8")], True),
-        ([(b"content-type", b"multipart/form-data; boundary=b")], False),
-        ([(b"content-type", b"application/json")], False),
-        ([], False),
-        (
-            [
-                (b"content-type", b"application/x-www-form-urlencoded"),
-                (b"content-length", b"700000"),
-            ],
-            False,
-        ),
-        (
-            [
-                (b"content-type", b"application/x-www-form-urlencoded"),
-                (b"content-encoding", b"gzip"),
-            ],
-            False,
-        ),
+        ([FORM, SOME], Body.FORM),
+        ([(b"content-type", b"Application/X-WWW-form-urlencoded; charset=utf-8"), SOME], Body.FORM),
+        ([FORM, (b"transfer-encoding", b"chunked")], Body.FORM),
+        ([FORM], Body.NONE),
+        ([], Body.NONE),
+        ([(b"content-length", b"0")], Body.NONE),
+        ([(b"content-type", b"application/json"), SOME], Body.NONE),
+        ([SOME], Body.UNREAD),
+        ([(b"content-type", b"multipart/form-data; boundary=b"), SOME], Body.UNREAD),
+        ([FORM, (b"content-length", b"700000")], Body.UNREAD),
+        ([FORM, SOME, (b"content-encoding", b"identity")], Body.UNREAD),
+        ([FORM, SOME, (b"content-encoding", b"gzip")], Body.UNREAD),
+        ([(b"content-type", b"application/json"), FORM, SOME], Body.UNREAD),
     ],
 )
-def test_only_small_plain_forms_are_read(
-    headers: list[tuple[bytes, bytes]], expected: bool
+def test_a_body_is_read_or_known_to_hold_no_parameters(
+    headers: list[tuple[bytes, bytes]], expected: Body
 ) -> None:
-    assert is_form(headers) is expected
+    assert kind_of_body("POST", headers) is expected
+    assert kind_of_body("GET", headers) is Body.NONE
+
+
+def native(query: str, *headers: tuple[bytes, bytes]) -> str:
+    return identify_native(Parameters.parse(query.encode()), headers).user
+
+
+def test_the_native_api_takes_tokens_and_nothing_else() -> None:
+    mine, yours = token(sub="eve"), token(sub="bob")
+    header = (b"x-nd-authorization", f"Bearer {mine}".encode())
+    assert native("", header) == native(f"jwt={mine}") == "eve"
+    assert native("", (b"cookie", f"a=1; jwt={mine}; b=2".encode())) == "eve"
+    assert native("u=bob", header) == "eve"
+    assert native("", header, (b"authorization", f"Bearer {yours}".encode())) == "eve"
+    assert native("u=bob") == ""
+    assert native("", header, (b"cookie", f"jwt={yours}".encode())) == ""
+    assert native(f"jwt={yours}", header) == ""
+    assert native("", (b"x-nd-authorization", b"Bearer nonsense")) == ""
