@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 #: Waiting for less than this a read is no mount: seek, and read least.
-SLOW_READ_S: Final = 0.004
+SLOW_READ_S: Final = 0.010
 
 #: So many files of a kind are read each way before judging.
 _TRIALS: Final = 2
