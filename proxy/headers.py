@@ -57,6 +57,9 @@ _KEPT: Final = frozenset((b"host", b"content-length", b"content-type", b"content
 #: Any of these on a call from this very machine means that it came from elsewhere.
 _TRACES_OF_A_PROXY: Final = FORWARDING | {b"via", b"cf-connecting-ip", b"cf-ray", b"cdn-loop"}
 
+#: A name has at most 253 characters (RFC 1035), and a port.
+_LONGEST_HOST: Final = 260
+
 _LOOPBACK_NAMES: Final = frozenset((b"localhost", b"127.0.0.1", b"[::1]"))
 
 
@@ -102,7 +105,9 @@ def request_headers(
         kept = [header for header in kept if header[0] not in named]
     scheme = scope.get("scheme", "http").encode("ascii")
     if not told:  # almost always
-        kept.extend(_first_hop(peer, host, scheme))
+        # Kept for the next call of the same player; but not whatever a stranger calls us.
+        make = _first_hop if len(host) <= _LONGEST_HOST else _first_hop.__wrapped__
+        kept.extend(make(peer, host, scheme))
     else:
         kept.extend(_next_hop(peer, host, scheme, told, settings.trusted_proxies))
     return kept

@@ -125,12 +125,19 @@ class Listener(HttpToolsProtocol):
             self._await_body()
 
     def _feed(self, data: bytes) -> None:
+        """Parse what came. Requests that are read again are so in turn, never within each other."""
+        left: bytes | None = data
+        while left is not None and not self._deaf:
+            left = self._parse(left)
+
+    def _parse(self, data: bytes) -> bytes | None:
+        """Parse once; what is to be parsed next, with a request without its upgrade first."""
         starts_here = self._in_head or not self._in_message
         self._begun = 1 if self._in_head else 0
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._change_protocol(data[upgrade.args[0] :])
+            return self._change_protocol(data[upgrade.args[0] :])
         except (httptools.HttpParserInvalidURLError, httptools.HttpParserInvalidMethodError):
             # Only where the request is known to begin: what a body holds is no request.
             if starts_here and self._begun == 1 and self._head_so_far is not None:
@@ -143,6 +150,7 @@ class Listener(HttpToolsProtocol):
             if self._in_head:
                 known = starts_here and self._begun == 1 and self._head_so_far is not None
                 self._head_so_far = (self._head_so_far or b"") + data if known else None
+        return None
 
     def _feed_odd_request_line(self, data: bytes) -> None:
         """Navidrome serves raw UTF-8 in targets, and it is the upstream that knows its methods."""
@@ -306,10 +314,13 @@ class Listener(HttpToolsProtocol):
 
     # Upgrades
 
-    def _change_protocol(self, rest: bytes) -> None:
+    def _change_protocol(self, rest: bytes) -> bytes | None:
+        """After the head of a request with an upgrade: what is to be parsed next."""
         if self._tunnel is not None:
             self._tunnel.hold(rest)
-            return
+            return None
+        if self._deaf:  # refused in its head; CONNECT always ends here
+            return None
         # An upgrade that is not offered (h2c, mostly) is no upgrade (RFC 9110 §7.8). llhttp has
         # skipped the body, so the request is read again without it.
         scope: Any = self.scope
@@ -317,7 +328,7 @@ class Listener(HttpToolsProtocol):
         lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
         self.parser = httptools.HttpRequestParser(self)
         self._in_message = self._in_head = False
-        self._feed(b"\r\n".join([*lines, b"", b""]) + rest)
+        return b"\r\n".join([*lines, b"", b""]) + rest
 
     def _dig(self, answer: Answer) -> None:
         """The upstream said 101: pass its head on, then bytes both ways until either side ends."""

@@ -17,11 +17,11 @@ def origin_form(method: bytes, target: bytes) -> tuple[bytes, bytes]:
     Raises:
         TargetError: neither a path, nor `*` with OPTIONS, nor an http(s) URL.
     """
+    if method == b"CONNECT":  # whatever it names: we tunnel for nobody
+        raise TargetError(405)
     if target.startswith(b"/") or (target == b"*" and method == b"OPTIONS"):
         return target, b""
     scheme, colon, rest = target.partition(b"://")
-    if method == b"CONNECT":
-        raise TargetError(405)
     if not colon or scheme.lower() not in (b"http", b"https"):
         raise TargetError(400)
     cut = min((at for at in map(rest.find, (b"/", b"?", b"#")) if at >= 0), default=len(rest))
