@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final
 
 #: Upper bounds of the steering latency histogram, in milliseconds.
@@ -88,6 +89,8 @@ _REST_GROUPS: Final = {
     "setRating": "reports", "savePlayQueue": "reports", "savePlayQueueByIndex": "reports",
     "getTranscodeDecision": "reports",
 }  # fmt: skip
+#: A few short paths are most calls; long ones would only fill the memory of a cache.
+_SHORT: Final = 100
 _GROUPS: Final = {"api": "native", "auth": "native", "share": "shares"}
 
 
@@ -97,6 +100,11 @@ def group_of(path: str) -> str:
     audio, images, steerable, reports or rest below `/rest/`; native, events or shares of
     Navidrome's own interface; else pages.
     """
+    return _group_of(path) if len(path) <= _SHORT else _group_of.__wrapped__(path)
+
+
+@lru_cache(maxsize=1024)
+def _group_of(path: str) -> str:
     _, _, below = path.partition("/")
     first, _, rest = below.partition("/")
     if first == "rest":

@@ -12,6 +12,7 @@ import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import TracebackType
 from typing import Final, Protocol, Self
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
@@ -26,6 +27,9 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _SAFE_METHODS: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 #: Subsonic calls that only read; GETs such as scrobble, star or createPlaylist write.
 _READS: Final = re.compile(rb"(get|ping$|search|stream$|download$|hls)")
+
+#: A few short paths are most calls; long ones would only fill the memory of a cache.
+_SHORT: Final = 100
 
 
 class Upstream(Protocol):
@@ -308,7 +312,14 @@ def is_repeatable(method: bytes, target: bytes) -> bool:
     A method that promises so is not enough: Subsonic scrobbles and deletes by GET. Nor is it
     needed: Feishin reads by form POST.
     """
-    path = target.partition(b"?")[0].lower()
+    path = target.partition(b"?")[0]
+    known = _is_repeatable if len(path) <= _SHORT else _is_repeatable.__wrapped__
+    return known(method, path)
+
+
+@lru_cache(maxsize=1024)
+def _is_repeatable(method: bytes, path: bytes) -> bool:
+    path = path.lower()
     if b"%" in path:
         path = unquote_to_bytes(path).lower()
     if b"/rest/" not in path:
