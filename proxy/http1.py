@@ -126,11 +126,12 @@ class Connection(asyncio.BufferedProtocol):
         try:
             await answer._waiter
         except asyncio.CancelledError:
-            self.abort()
+            if self._answer is answer:  # else whole, and the connection may be another call's
+                self.abort()
             raise
         finally:
             answer._waiter = None
-            if self._answer is answer:  # else whole, and the connection may be another call's
+            if self._answer is answer:
                 self._wants_head = False
                 self.deadline = NEVER_S
         if answer._error is not None and not answer.status:

@@ -98,6 +98,28 @@ async def test_a_call_right_after_another_keeps_its_own_time_limit(
             await asyncio.wait_for(second[0], 2)
 
 
+async def test_a_call_given_up_as_its_answer_came_harms_no_other(
+    raw: RawUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connection may carry the next call already when the one given up notices."""
+    async with HttpUpstream(raw.url) as upstream:
+        answered = Connection._end_call
+        made: list[asyncio.Task[Answer]] = []
+
+        def answered_and_given_up(connection: Connection, answer: Answer) -> None:
+            answered(connection, answer)
+            if len(made) == 1:
+                asking = upstream.request("GET", b"/rest/getSong?id=2", [])
+                made.append(asyncio.get_running_loop().create_task(asking))
+                asyncio.get_running_loop().call_soon(made[0].cancel)
+
+        monkeypatch.setattr(Connection, "_end_call", answered_and_given_up)
+        asking = upstream.request("GET", b"/rest/getSong?id=1", [])
+        made.append(asyncio.get_running_loop().create_task(asking))
+        await asyncio.wait(made)
+        assert (await (await made[1]).read(10)) == b"ok"
+
+
 @pytest.mark.parametrize(
     ("method", "target", "repeatable"),
     [
