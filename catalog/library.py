@@ -183,7 +183,7 @@ class Library:
         """The number of a music folder, registered when new.
 
         A folder that was moved as a whole (another machine, another mount point) is known
-        again by its base name, if its old path is no folder any more.
+        again by its base name and what lies in it, if its old path is no folder any more.
         """
         folder = folder.absolute()
         with self._transaction() as db:
@@ -193,7 +193,7 @@ class Library:
             if folder in known:
                 return known[folder]
             for old, root in known.items():
-                if old.name == folder.name and not old.is_dir():
+                if old.name == folder.name and not old.is_dir() and _holds(db, root, folder):
                     db.execute(
                         "UPDATE roots SET folder = ? WHERE root_id = ?",
                         (os.fsencode(folder), root),
@@ -544,6 +544,15 @@ class Library:
         """(songs of the server, those linked to a track)."""
         songs, linked = self._db.execute("SELECT count(*), count(track_id) FROM songs").fetchone()
         return int(songs), int(linked)
+
+
+def _holds(db: sqlite3.Connection, root_id: int, folder: Path) -> bool:
+    """Whether some of a music folder's known files lie in another folder, too.
+
+    Two folders may share a name; the one that is not mounted now must keep its tracks.
+    """
+    paths = db.execute("SELECT path FROM tracks WHERE root_id = ? LIMIT 50", (root_id,)).fetchall()
+    return not paths or any((folder / os.fsdecode(path)).exists() for (path,) in paths)
 
 
 def _text(value: str) -> str:

@@ -36,6 +36,7 @@ UNREADABLE: Final = "unreadable"
 READ_ERROR: Final = "read-error"
 TIMED_OUT: Final = "timed-out"
 CRASHED: Final = "crashed"
+CANNOT_ANALYSE: Final = "cannot-analyse"
 
 #: Every reason a file can be skipped for, with the words for people.
 REASONS: Final = {
@@ -47,12 +48,13 @@ REASONS: Final = {
     READ_ERROR: "the disk or the mount fails where the file lies",
     TIMED_OUT: "reading or decoding hung",
     CRASHED: "the decoder crashed on it",
+    CANNOT_ANALYSE: "it decodes, but no model can make anything of it",
 }
 
 #: May be the mount's doing: several in a row stop the run.
 TROUBLE: Final = frozenset({READ_ERROR, TIMED_OUT})
 #: Not the file's doing, or mended without touching it: tried again in the next run.
-PASSING: Final = TROUBLE | {UNREADABLE}
+PASSING: Final = TROUBLE | {UNREADABLE, CANNOT_ANALYSE}
 
 
 class DecodingError(EmbedderError):

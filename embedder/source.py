@@ -12,6 +12,8 @@ from typing import Final
 from catalog.tracks import FileFacts
 from embedder.errors import SourceError
 
+_LATEST_NS: Final = 2**63 - 1
+
 #: What counts as audio, by the end of its name, lower case.
 AUDIO_SUFFIXES: Final = frozenset(
     {
@@ -117,6 +119,7 @@ def _walk(folder: Path, root: Path, seen: set[tuple[int, int]]) -> Iterator[File
                 raise
             if stat.S_ISREG(facts.st_mode):
                 path = Path(entry.path).relative_to(root).as_posix()
-                yield FileFacts(path, facts.st_size, facts.st_mtime_ns)
+                # A broken clock can date a file later than the library can write down.
+                yield FileFacts(path, facts.st_size, min(facts.st_mtime_ns, _LATEST_NS))
     for child in folders:
         yield from _walk(child, root, seen)

@@ -26,6 +26,7 @@ import numpy as np
 
 from catalog.tracks import Analysis, FileFacts, Tags
 from embedder.errors import (
+    CANNOT_ANALYSE,
     CRASHED,
     READ_ERROR,
     REASONS,
@@ -231,7 +232,11 @@ class Workers:
                 np.frombuffer(process.hear_bytes(), np.float32) for _ in range(answer["windows"])
             )
             excerpts = Excerpts(answer["rate_hz"], fetched["duration_s"], windows)
-            analyses = tuple(analyser.analyse(excerpts) for analyser in analysers)
+            try:
+                analyses = tuple(analyser.analyse(excerpts) for analyser in analysers)
+            except Exception as error:  # one file's sound must not end the others' run
+                what = f"{type(error).__name__}: {error}"
+                raise DecodingError(CANNOT_ANALYSE, what) from error
         tags = {**fetched["tags"], "genres": tuple(fetched["tags"]["genres"])}
         return Heard(
             fetched["content_key"],

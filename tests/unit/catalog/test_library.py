@@ -88,6 +88,22 @@ def test_a_moved_folder_is_known_again_by_its_name(library: Library, tmp_path: P
     assert library.root_id(tmp_path / "three" / "music") == first
 
 
+def test_a_folder_of_the_same_name_does_not_take_over_one_that_is_not_mounted(
+    library: Library, tmp_path: Path
+) -> None:
+    (tmp_path / "one" / "music").mkdir(parents=True)
+    first = library.root_id(tmp_path / "one" / "music")
+    library.store(first, file("A/1.mp3"), "k", 1.0, Tags(), [])
+    (tmp_path / "one" / "music").rmdir()
+    other = tmp_path / "two" / "music"
+    other.mkdir(parents=True)
+    assert library.root_id(other) != first
+    moved = tmp_path / "three" / "music"
+    (moved / "A").mkdir(parents=True)
+    (moved / "A" / "1.mp3").touch()
+    assert library.root_id(moved) == first
+
+
 def test_a_track_is_forgotten_only_after_three_complete_runs(
     library: Library, tmp_path: Path
 ) -> None:

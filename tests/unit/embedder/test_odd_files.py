@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -128,3 +129,17 @@ def test_killed_hundreds_of_times_nothing_is_lost(tmp_path: Path) -> None:
         shelf.run()
         assert len(shelf.tracks()) == 60
     assert hits > 100
+
+
+def test_a_rate_of_one_hertz_ends_no_run(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    shelf.add("good.flac", 1, seconds=5)
+    with wave.open(str(shelf.music / "slow.wav"), "wb") as slow:
+        slow.setnchannels(1)
+        slow.setsampwidth(2)
+        slow.setframerate(1)
+        slow.writeframes(bytes(range(80)))
+    shelf.run()
+    assert set(shelf.tracks()) == {"good.flac"}
+    assert [one.path for one in shelf.failures()] == ["slow.wav"]
+    assert open_snapshot(shelf.data) is not None
