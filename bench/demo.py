@@ -21,7 +21,7 @@ GOAL = 0.8
 
 def run(models: Path) -> list[dict[str, object]]:
     """A row per model that can run here."""
-    music = compose_library(Path(".demo"))
+    music = compose_library(Path(".demo").resolve())
     rows: list[dict[str, object]] = []
     for entry in ENTRIES:
         if entry.beside or why_not(entry, models):

@@ -73,7 +73,7 @@ def run(
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        music = music or compose_library(Path(".demo"))
+        music = music or compose_library(Path(".demo").resolve())
         with _upstream(folder, music) as (kind, url, account, folders):
             upstream = {"url": url, "username": account.username, "password": account.password}
             segue = Segue(

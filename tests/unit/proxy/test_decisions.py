@@ -77,7 +77,7 @@ def test_a_pool_is_no_larger_than_what_can_all_be_good() -> None:
         plan = decided("getRandomSongs", "size=50", similar_before(1, asked))
         assert isinstance(plan, Plan)
         counts.append(plan.count)
-    assert counts == [20, 20, 40, 50]
+    assert counts == [10, 20, 40, 50]
 
 
 def test_feishin_with_a_folder_selected() -> None:
