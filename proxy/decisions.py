@@ -73,6 +73,7 @@ class Plan:
         genre, from_year, to_year, folder_ids: the call's own limits.
         probe: the first call of a `FolderForm`; the report of what is playing may be some
             milliseconds behind it.
+        is_pool: the client will choose from the answer rather than queue it.
     """
 
     listing: str
@@ -85,12 +86,7 @@ class Plan:
     to_year: int = 0
     folder_ids: tuple[str, ...] = ()
     probe: bool = False
-
-    @property
-    def is_pool(self) -> bool:
-        """Whether the client will choose from the answer rather than queue it."""
-        most = MOST_QUEUED_SIMILAR if self.seed_id else MOST_QUEUED_RANDOM
-        return self.count > most
+    is_pool: bool = False
 
 
 def decide(
@@ -147,7 +143,14 @@ def _similar(endpoint: str, parameters: Parameters, wanted: Format, callback: st
         return Leave("no-id")
     if count <= 0:
         return Leave("count")
-    return Plan(SIMILAR_ENDPOINTS[endpoint], wanted, callback, seed_id, min(count, SIMILAR_MOST))
+    return Plan(
+        SIMILAR_ENDPOINTS[endpoint],
+        wanted,
+        callback,
+        seed_id,
+        min(count, SIMILAR_MOST),
+        is_pool=count > MOST_QUEUED_SIMILAR,
+    )
 
 
 def _random(
@@ -186,4 +189,5 @@ def _random(
         to_year=parameters.integer("toYear", 0),
         folder_ids=folder_ids,
         probe=probe,
+        is_pool=mode != "always" or count > MOST_QUEUED_RANDOM,
     )
