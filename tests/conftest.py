@@ -1,4 +1,4 @@
-"""What every test may ask for. Data beside the checkout is used when it is there, and never needed."""
+"""What every test may ask for. Data beside the checkout is used where it is, and never needed."""
 
 from __future__ import annotations
 
