@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from catalog.errors import HistoryError
+from catalog.schema import migrate
 
 FILE_NAME: Final = "history.db"
 
@@ -125,12 +126,7 @@ class History:
             raise HistoryError(f"{path} was written by a newer Segue: update Segue")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
-        for number in range(version, len(_MIGRATIONS)):
-            connection.executescript(
-                f"BEGIN IMMEDIATE; {_MIGRATIONS[number]};"
-                f" PRAGMA application_id = {APPLICATION_ID};"
-                f" PRAGMA user_version = {number + 1}; COMMIT;"
-            )
+        migrate(connection, _MIGRATIONS, APPLICATION_ID)
         if connection.execute("SELECT count(*) FROM salt").fetchone()[0] == 0:
             connection.execute("INSERT INTO salt VALUES (?)", (secrets.token_bytes(16),))
 

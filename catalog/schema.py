@@ -6,6 +6,7 @@ A migration, once released, is never edited; a change is a new one at the end.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Final
 
 #: Marks the file as ours ("SEGU"), so that another program's database is never touched.
@@ -119,16 +120,19 @@ MIGRATIONS: Final[tuple[str, ...]] = (
 )
 
 
-def migrate(connection: sqlite3.Connection) -> None:
+def migrate(
+    connection: sqlite3.Connection,
+    migrations: Sequence[str] = MIGRATIONS,
+    application_id: int = APPLICATION_ID,
+) -> None:
     """Bring the schema up to date, one transaction a migration.
 
     A stop between two leaves a whole older schema, which the next start brings further.
     """
-    for version, script in enumerate(MIGRATIONS, start=1):
-        if version <= schema_version(connection):
-            continue
+    for version in range(schema_version(connection) + 1, len(migrations) + 1):
         connection.executescript(
-            f"BEGIN IMMEDIATE; {script}; PRAGMA application_id = {APPLICATION_ID};"
+            f"BEGIN IMMEDIATE; {migrations[version - 1]};"
+            f" PRAGMA application_id = {application_id};"
             f" PRAGMA user_version = {version}; COMMIT;"
         )
 
