@@ -140,25 +140,35 @@ class InvertedResidual(nn.Module):
         return x + y if self.residual else y
 
 
+def trunk_channels(width: float) -> int:
+    """How many features the trunk gives at each place: 384 at width 0.4."""
+    return 6 * make_divisible(ROWS[-1].out * width)
+
+
+def trunk(width: float) -> nn.Sequential:
+    """The convolutions: log-mel (batch, 1, 128, frames) → (batch, channels, 4, frames / 32)."""
+    channels = make_divisible(16 * width)
+    layers: list[nn.Module] = [ConvNormAct(1, channels, 3, stride=2, activation="HS")]
+    for row in ROWS:
+        layers.append(InvertedResidual(channels, row, width))
+        channels = make_divisible(row.out * width)
+    layers.append(ConvNormAct(channels, trunk_channels(width), 1, activation="HS"))
+    return nn.Sequential(*layers)
+
+
 class MobileNetV3(nn.Module):
     """The network: log-mel spectrogram in, 512 features and 527 logits out."""
 
     def __init__(self, width: float) -> None:
         super().__init__()
-        channels = make_divisible(16 * width)
-        layers: list[nn.Module] = [ConvNormAct(1, channels, 3, stride=2, activation="HS")]
-        for row in ROWS:
-            layers.append(InvertedResidual(channels, row, width))
-            channels = make_divisible(row.out * width)
-        self.features = nn.Sequential(
-            *layers, ConvNormAct(channels, 6 * channels, 1, activation="HS")
-        )
+        self.features = trunk(width)
+        channels = trunk_channels(width)
         hidden = make_divisible(1280 * width)
         # Pooling and dropout hold no weights; they keep the published numbering.
         self.classifier = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(1),
-            nn.Linear(6 * channels, hidden),
+            nn.Linear(channels, hidden),
             nn.Hardswish(),
             nn.Dropout(0.2),
             nn.Linear(hidden, N_TAGS),
