@@ -11,12 +11,11 @@ import hashlib
 import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
+from catalog.database import Database, plain_text
 from catalog.errors import HistoryError
 from catalog.schema import migrate
 
@@ -83,16 +82,18 @@ class KeptEvent:
     value: float
 
 
-class History:
+class History(Database):
     """An open history; a context manager, not to be shared between threads.
 
     Raises:
         HistoryError: from `open` and every write, when the file cannot be used.
     """
 
+    _noun = "history"
+    _error = HistoryError
+
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        self._db = connection
-        self._path = path
+        super().__init__(connection, path)
         self._salt = bytes(connection.execute("SELECT salt FROM salt").fetchone()[0])
 
     @classmethod
@@ -130,21 +131,6 @@ class History:
         if connection.execute("SELECT count(*) FROM salt").fetchone()[0] == 0:
             connection.execute("INSERT INTO salt VALUES (?)", (secrets.token_bytes(16),))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
-
     def user_key(self, user: str) -> bytes:
         """What a user is kept under (16 bytes)."""
         return self._hash(user.lower())
@@ -157,20 +143,6 @@ class History:
         data = text.encode("utf-8", "replace")
         return hashlib.blake2b(data, key=self._salt, digest_size=16).digest()
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise HistoryError(f"cannot write the history {self._path}: {error}") from error
-
     def append(self, events: Sequence[Event], *, most: int = MOST_EVENTS) -> None:
         """Keep a batch, in one transaction; the oldest events beyond `most` go."""
         with self._transaction() as db:
@@ -178,8 +150,8 @@ class History:
                 "INSERT INTO events (at_s, user, client, place, kind, song_id, value)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
-                    (e.at_s, self.user_key(e.user), _text(e.client),
-                     self.place_key(e.agent, e.player), e.kind, _text(e.song_id), e.value)
+                    (e.at_s, self.user_key(e.user), plain_text(e.client),
+                     self.place_key(e.agent, e.player), e.kind, plain_text(e.song_id), e.value)
                     for e in events
                 ),
             )  # fmt: skip
@@ -210,7 +182,3 @@ class History:
         # What was deleted also leaves the write-ahead log.
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return removed
-
-
-def _text(value: str) -> str:
-    return value.encode("utf-8", "replace").decode("utf-8")

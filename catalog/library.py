@@ -10,31 +10,17 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
-import numpy as np
-
+from catalog.analyses import Analyses
+from catalog.database import plain_text
 from catalog.errors import LibraryError
+from catalog.runs import Runs, clear_failure
 from catalog.schema import APPLICATION_ID, MIGRATIONS, migrate, schema_version
-from catalog.tracks import (
-    Analysis,
-    Failure,
-    FileFacts,
-    Float32,
-    Int64,
-    KnownFile,
-    Model,
-    RunReport,
-    Song,
-    Tags,
-    Track,
-)
+from catalog.songs import Songs
+from catalog.tracks import Analysis, FileFacts, KnownFile, Model, Tags, Track
 
 FILE_NAME: Final = "library.db"
 
@@ -49,17 +35,17 @@ _TRACK_COLUMNS: Final = (
 )
 
 
-class Library:
+class Library(Analyses, Songs, Runs):
     """An open library. Use as a context manager; not to be shared between threads.
 
     Raises:
         LibraryError: from `open`, when the file is damaged, foreign, newer than this Segue,
-            or (read-only) not there.
+            or (read-only) not there; from every write that the disk does not take.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        self._db = connection
-        self.path = path
+    _noun = "library"
+    _error = LibraryError
+    _advice = "; is the disk full, and does the folder belong to the user that runs Segue?"
 
     @classmethod
     def open(cls, data: Path, *, read_only: bool = False) -> Library:
@@ -125,58 +111,6 @@ class Library:
         orphans = self._db.execute("PRAGMA foreign_key_check").fetchall()
         return [*(one for one in found if one != "ok"), *(f"orphan in {row[0]}" for row in orphans)]
 
-    def tracks_revision(self) -> int:
-        """A number that grows whenever a track or its analyses change."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = 'tracks_revision'").fetchone()
-        return 0 if row is None else int(row[0])
-
-    def published(self) -> str:
-        """What `note_published` was told last, "" when nothing."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = 'published'").fetchone()
-        return "" if row is None else str(row[0])
-
-    def note_published(self, token: str) -> None:
-        """Remember of what state of the library a snapshot was made."""
-        with self._transaction() as db:
-            db.execute("INSERT OR REPLACE INTO meta VALUES ('published', ?)", (token,))
-
-    def close(self) -> None:
-        """Close the file; the write-ahead log is folded in by SQLite."""
-        self._db.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of it or nothing.
-
-        Raises:
-            LibraryError: the disk does not take it; what was there stays.
-        """
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            raise LibraryError(
-                f"cannot write the library {self.path}: {error}; is the disk full, and does the"
-                " folder belong to the user that runs Segue?"
-            ) from error
-
     # Music folders
 
     def root_id(self, folder: Path) -> int:
@@ -215,6 +149,16 @@ class Library:
         rows = self._db.execute(
             f"SELECT {_TRACK_COLUMNS} FROM tracks {where} ORDER BY track_id",
             () if root_id is None else (root_id,),
+        )
+        return (_track(row) for row in rows)
+
+    def heard_tracks(self, model: Model) -> Iterator[Track]:
+        """The tracks that have this model's vector, in order of `track_id`."""
+        columns = ", ".join(f"tracks.{name}" for name in _TRACK_COLUMNS.split(", "))
+        rows = self._db.execute(
+            f"SELECT {columns} FROM tracks JOIN vectors USING (track_id) JOIN models"
+            " USING (model_id) WHERE name = ? AND version = ? ORDER BY tracks.track_id",
+            (model.name, model.version),
         )
         return (_track(row) for row in rows)
 
@@ -291,40 +235,8 @@ class Library:
                     db.execute("DELETE FROM scores WHERE track_id = ?", (track_id,))
             for analysis in analyses:
                 self._store_analysis(db, track_id, analysis)
-            _clear_failure(db, root_id, file.path)
+            clear_failure(db, root_id, file.path)
         return track_id
-
-    def _store_analysis(self, db: sqlite3.Connection, track_id: int, analysis: Analysis) -> None:
-        model_id = self._model_id(db, analysis.model)
-        for table, column, values, length in (
-            ("vectors", "vector", analysis.vector, analysis.model.dim),
-            ("scores", "scores", analysis.scores, len(analysis.model.labels)),
-        ):
-            if values is None:
-                continue
-            if values.shape != (length,) or not np.isfinite(values).all():
-                raise ValueError(
-                    f"{analysis.model.name}: {column} must be {length} finite numbers,"
-                    f" got shape {values.shape}"
-                )
-            db.execute(
-                f"INSERT OR REPLACE INTO {table} (model_id, track_id, {column}) VALUES (?, ?, ?)",
-                (model_id, track_id, np.ascontiguousarray(values, "<f4").tobytes()),
-            )
-
-    @staticmethod
-    def _model_id(db: sqlite3.Connection, model: Model) -> int:
-        row = db.execute(
-            "SELECT model_id FROM models WHERE name = ? AND version = ?",
-            (model.name, model.version),
-        ).fetchone()
-        if row is not None:
-            return int(row[0])
-        cursor = db.execute(
-            "INSERT INTO models (name, version, dim, labels) VALUES (?, ?, ?, ?)",
-            (model.name, model.version, model.dim, json.dumps(model.labels)),
-        )
-        return int(cursor.lastrowid or 0)
 
     def move(self, track_id: int, root_id: int, file: FileFacts, tags: Tags | None) -> None:
         """Record that known content now lies elsewhere, or was retagged or touched.
@@ -348,7 +260,7 @@ class Library:
                     " musicbrainz_recording_id = ? WHERE track_id = ?",
                     (*_tag_values(tags), track_id),
                 )
-            _clear_failure(db, root_id, file.path)
+            clear_failure(db, root_id, file.path)
 
     def copy(self, track_id: int, root_id: int, file: FileFacts, tags: Tags) -> int:
         """Store a file whose content is that of a known track, with all its analyses.
@@ -402,149 +314,6 @@ class Library:
             )
             return max(cursor.rowcount, 0)
 
-    # Failures and runs
-
-    def record_failure(self, root_id: int, file: FileFacts, reason: str, detail: str) -> None:
-        """Remember why a file gave no track; it is tried again when it changes."""
-        with self._transaction() as db:
-            db.execute(
-                "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (root_id, os.fsencode(file.path), file.size_bytes, file.mtime_ns, reason,
-                 _text(detail), time.time()),
-            )  # fmt: skip
-
-    def failures(self, root_id: int | None = None) -> list[Failure]:
-        """Every remembered failure, in order of path."""
-        where = "" if root_id is None else "WHERE root_id = ?"
-        rows = self._db.execute(
-            "SELECT root_id, path, size_bytes, mtime_ns, reason, detail, at_s FROM failures"
-            f" {where} ORDER BY root_id, path",
-            () if root_id is None else (root_id,),
-        )
-        return [Failure(root, os.fsdecode(path), *rest) for root, path, *rest in rows]
-
-    def forget_failures(self, root_id: int, paths: Iterable[str]) -> None:
-        """Forget failures of files that are gone."""
-        with self._transaction() as db:
-            for path in paths:
-                _clear_failure(db, root_id, path)
-
-    def start_run(self) -> int:
-        """Note that a run of the job begins. Returns its number."""
-        with self._transaction() as db:
-            cursor = db.execute("INSERT INTO runs (started_s) VALUES (?)", (time.time(),))
-            return int(cursor.lastrowid or 0)
-
-    def finish_run(self, run_id: int, report: RunReport) -> None:
-        """Note how a run ended."""
-        with self._transaction() as db:
-            db.execute(
-                "UPDATE runs SET finished_s = ?, report = ? WHERE run_id = ?",
-                (time.time(), json.dumps(asdict(report)), run_id),
-            )
-
-    def last_run(self) -> RunReport | None:
-        """The report of the last run that came to its end."""
-        row = self._db.execute(
-            "SELECT report FROM runs WHERE report IS NOT NULL ORDER BY run_id DESC LIMIT 1"
-        ).fetchone()
-        return None if row is None else RunReport(**json.loads(row[0]))
-
-    # What the models said
-
-    def models(self) -> list[Model]:
-        """Every model that has left something here."""
-        rows = self._db.execute("SELECT name, version, dim, labels FROM models ORDER BY model_id")
-        return [Model(n, v, int(dim), tuple(json.loads(labels))) for n, v, dim, labels in rows]
-
-    def analysed(self, model: Model) -> set[int]:
-        """The tracks for which this model's results are stored."""
-        table = "vectors" if model.dim else "scores"
-        rows = self._db.execute(
-            f"SELECT track_id FROM {table} JOIN models USING (model_id)"
-            " WHERE name = ? AND version = ?",
-            (model.name, model.version),
-        )
-        return {int(track_id) for (track_id,) in rows}
-
-    def vectors(self, model: Model) -> tuple[Int64, Float32]:
-        """Raw vectors of a model: track numbers ascending (n,) int64, vectors (n, dim) float32."""
-        return self._matrix("vectors", "vector", model, model.dim)
-
-    def scores(self, model: Model) -> tuple[Int64, Float32]:
-        """Scores of a model: track numbers ascending (n,) int64, scores (n, n_labels) float32."""
-        return self._matrix("scores", "scores", model, len(model.labels))
-
-    def _matrix(self, table: str, column: str, model: Model, width: int) -> tuple[Int64, Float32]:
-        key = (model.name, model.version)
-        source = f"FROM {table} JOIN models USING (model_id) WHERE name = ? AND version = ?"
-        with self._reading() as db:
-            n = int(db.execute(f"SELECT count(*) {source}", key).fetchone()[0])
-            ids = np.empty(n, np.int64)
-            matrix = np.empty((n, width), np.float32)
-            rows = db.execute(f"SELECT track_id, {column} {source} ORDER BY track_id", key)
-            for i, (track_id, blob) in enumerate(rows):
-                ids[i] = track_id
-                matrix[i] = np.frombuffer(blob, "<f4")
-        return ids, matrix
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        """One consistent view over several statements."""
-        if self._db.in_transaction:
-            yield self._db
-            return
-        self._db.execute("BEGIN")
-        try:
-            yield self._db
-        finally:
-            self._db.execute("COMMIT")
-
-    # Songs and their links
-
-    def replace_songs(self, songs: Iterable[Song], links: Mapping[str, int]) -> None:
-        """Take the server's songs as they are now, with the tracks that they are.
-
-        `links` maps song ids to track numbers; a song without one is kept unlinked.
-        """
-        with self._transaction() as db:
-            db.execute("DELETE FROM songs")
-            db.executemany(
-                "INSERT OR REPLACE INTO songs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    (s.song_id, links.get(s.song_id), _text(s.path), s.path_is_true,
-                     _text(s.root), s.folder_id, s.size_bytes, s.duration_s, _text(s.title),
-                     _text(s.artist), _text(s.album), s.album_id, json.dumps(s.artist_ids),
-                     json.dumps(s.genres), s.year)
-                    for s in songs
-                ),
-            )  # fmt: skip
-            db.execute(
-                "INSERT INTO meta VALUES ('links_revision', '1') ON CONFLICT (key)"
-                " DO UPDATE SET value = CAST(value AS INTEGER) + 1"
-            )
-
-    def links_revision(self) -> int:
-        """A number that grows whenever the links are replaced; 0 when never linked."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = 'links_revision'").fetchone()
-        return 0 if row is None else int(row[0])
-
-    def linked_songs(self) -> Iterator[tuple[Song, int]]:
-        """Every linked song and its track, in order of song id."""
-        rows = self._db.execute(
-            "SELECT song_id, path, path_is_true, root, folder_id, size_bytes, duration_s, title,"
-            " artist, album, album_id, artist_ids, genres, year, track_id FROM songs"
-            " WHERE track_id IS NOT NULL ORDER BY song_id"
-        )
-        for *facts, artist_ids, genres, year, track_id in rows:
-            values = [*facts, tuple(json.loads(artist_ids)), tuple(json.loads(genres)), year]
-            yield Song(*values), int(track_id)
-
-    def count_songs(self) -> tuple[int, int]:
-        """(songs of the server, those linked to a track)."""
-        songs, linked = self._db.execute("SELECT count(*), count(track_id) FROM songs").fetchone()
-        return int(songs), int(linked)
-
 
 def _holds(db: sqlite3.Connection, root_id: int, folder: Path) -> bool:
     """Whether some of a music folder's known files lie in another folder, too.
@@ -555,21 +324,13 @@ def _holds(db: sqlite3.Connection, root_id: int, folder: Path) -> bool:
     return not paths or any((folder / os.fsdecode(path)).exists() for (path,) in paths)
 
 
-def _text(value: str) -> str:
-    """Text that SQLite can hold: what is no character (a lone surrogate) becomes "?"."""
-    return value.encode("utf-8", "replace").decode("utf-8")
-
-
 def _tag_values(tags: Tags) -> tuple[object, ...]:
     return (
-        _text(tags.title), _text(tags.artist), _text(tags.album), _text(tags.album_artist),
+        plain_text(tags.title), plain_text(tags.artist), plain_text(tags.album),
+        plain_text(tags.album_artist),
         json.dumps(tags.genres), tags.year, tags.track_number, tags.disc_number,
-        _text(tags.musicbrainz_recording_id),
+        plain_text(tags.musicbrainz_recording_id),
     )  # fmt: skip
-
-
-def _clear_failure(db: sqlite3.Connection, root_id: int, path: str) -> None:
-    db.execute("DELETE FROM failures WHERE root_id = ? AND path = ?", (root_id, os.fsencode(path)))
 
 
 def _track(row: Sequence[object]) -> Track:

@@ -1,0 +1,82 @@
+"""An SQLite file of ours while it is open: transactions, consistent reads, closing."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Self
+
+from catalog.errors import CatalogError
+
+
+class Database:
+    """An open file. Use as a context manager; not to be shared between threads.
+
+    A subclass says what the file is called, what its writes raise, and what to do about it.
+    """
+
+    _noun: ClassVar[str]
+    _error: ClassVar[type[CatalogError]]
+    _advice: ClassVar[str] = ""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._db = connection
+        self.path = path
+
+    def close(self) -> None:
+        """Close the file; the write-ahead log is folded in by SQLite."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """All of it or nothing.
+
+        Raises:
+            CatalogError: the room's error for this file: it does not take it; what was there stays.
+        """
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._db.in_transaction:  # the disk was full at the very end
+                self._db.execute("ROLLBACK")
+            raise self._error(
+                f"cannot write the {self._noun} {self.path}: {error}{self._advice}"
+            ) from error
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """One consistent view over several statements."""
+        if self._db.in_transaction:
+            yield self._db
+            return
+        self._db.execute("BEGIN")
+        try:
+            yield self._db
+        finally:
+            self._db.execute("COMMIT")
+
+
+def plain_text(value: str) -> str:
+    """Text that SQLite can hold: what is no character (a lone surrogate) becomes "?"."""
+    return value.encode("utf-8", "replace").decode("utf-8")
