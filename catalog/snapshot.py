@@ -48,6 +48,7 @@ OPTIONAL: Final[Mapping[str, tuple[type[np.generic], int]]] = {
     "profile": (np.float32, 2),
     "coarse": (np.float32, 2),
     "kind": (np.uint8, 1),
+    "genres": (np.int32, 2),
 }
 #: `coarse` has at most so many columns of the vectors, then at most so many of the profile.
 COARSE_COLUMNS: Final = (48, 16)
@@ -72,7 +73,7 @@ class SnapshotArrays:
 
     Optional: `hub` (n,) nearness to the nearest others, `profile` (n, p) unit rows of what the
     tags say, `coarse` (n, c <= 64) the first columns of vectors and profile, `kind` (n,) uint8
-    flags of `catalog.kinds`.
+    flags of `catalog.kinds`, `genres` (n, g) int32 codes of what the files say, -1 for none.
     """
 
     model: Model
@@ -89,6 +90,7 @@ class SnapshotArrays:
     profile: Float32 | None = None
     coarse: Float32 | None = None
     kind: NDArray[np.uint8] | None = None
+    genres: NDArray[np.int32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,7 @@ class Snapshot:
     profile: Float32 | None = None
     coarse: Float32 | None = None
     kind: NDArray[np.uint8] | None = None
+    genres: NDArray[np.int32] | None = None
 
     @property
     def n(self) -> int:
@@ -230,8 +233,9 @@ def _map(folder: Path, version: str, manifest: Mapping[str, Any]) -> Snapshot:
             raise ValueError(f"its manifest does not list {name}.npy")
         array = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
         if len(array) == 0:  # an empty file cannot be mapped by every system
-            return np.asarray(array)
-        return array
+            return np.array(array)
+        # A plain view of the map: `np.memmap` itself costs microseconds at each slice of it.
+        return np.asarray(array)
 
     columns = {name: load(name) for name in COLUMNS}
     optional = {name: load(name) for name in OPTIONAL if f"{name}.npy" in manifest["files"]}

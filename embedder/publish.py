@@ -25,6 +25,10 @@ from embedder.models.registry import ENTRIES
 #: A label that no track of the library passes with this score only makes odd winners.
 LEAST_HEARD: Final = 0.03
 
+#: So many genres of a file count; what separates several in one tag.
+MOST_GENRES: Final = 3
+_GENRES: Final = re.compile(r"[;,/|\\]")
+
 #: Two files of one artist and title are one recording when they differ by no more than this.
 SAME_RECORDING_S: Final = 2.0
 
@@ -79,7 +83,22 @@ def derive(library: Library, models: Sequence[Model]) -> SnapshotArrays:
         profile=profile,
         coarse=coarse(vectors, profile),
         kind=kinds(tracks, told),
+        genres=genre_codes(tracks),
     )
+
+
+def genre_codes(tracks: Sequence[Track]) -> NDArray[np.int32]:
+    """(n, `MOST_GENRES`) int32: the same code for the same genre, first named first; -1 for none.
+
+    One tag often holds several, as in "Jazz; Fusion".
+    """
+    codes: dict[str, int] = {}
+    found = np.full((len(tracks), MOST_GENRES), -1, np.int32)
+    for row, track in enumerate(tracks):
+        names = (simplify(part) for tag in track.tags.genres for part in _GENRES.split(tag))
+        named = [name for name in dict.fromkeys(names) if name][:MOST_GENRES]
+        found[row, : len(named)] = [codes.setdefault(name, len(codes)) for name in named]
+    return found
 
 
 def standardise(values: Float32) -> Float32:

@@ -10,6 +10,7 @@ from catalog.tracks import Analysis, FileFacts, Model, Tags, Track
 from embedder.models.registry import MN04, TIMBRE
 from embedder.publish import (
     derive,
+    genre_codes,
     publish,
     recording_families,
     simplify,
@@ -63,6 +64,16 @@ def test_names_without_an_artist_are_no_names() -> None:
 
 def test_simplify_compares_what_people_mean() -> None:
     assert simplify("ＡＢＣ  Straße\n") == simplify("abc strasse") == "abc strasse"
+
+
+def test_genres_are_codes_and_one_tag_may_hold_several() -> None:
+    tracks = [
+        track(1, genres=("Jazz; Fusion", "jazz")),
+        track(2, genres=("FUSION",)),
+        track(3),
+        track(4, genres=("a", "b/c", "d")),
+    ]
+    assert genre_codes(tracks).tolist() == [[0, 1, -1], [1, -1, -1], [-1] * 3, [2, 3, 4]]
 
 
 def test_constant_columns_stay_finite() -> None:
