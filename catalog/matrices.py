@@ -1,0 +1,117 @@
+"""Arrays in `.npy` files that are written and read in blocks of rows, larger than memory.
+
+Not mapped: writing to a mapping of a full disk kills the process, a write that fails is an error.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+#: A block of rows is at most so large, whatever their width.
+_BLOCK_BYTES: Final = 8 * 2**20
+_MOST_ROWS: Final = 4096
+
+
+class Matrix(Protocol):
+    """Rows that can be taken and set by slices: an array, or a file of one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, d)."""
+        ...
+
+    def __getitem__(self, rows: slice, /) -> Any:
+        """A block of rows, as an array."""
+        ...
+
+    def __setitem__(self, rows: slice, values: Any, /) -> None:
+        """Replace a block of rows."""
+        ...
+
+
+class FileMatrix:
+    """An array (n, d) or (n,) in a file, all zeros at first; `rows[a:b]` reads and writes.
+
+    Raises:
+        OSError: the disk is full; that is known before the first row is written.
+        ValueError: values that are no numbers, or a slice with steps.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> None:
+        self.path = path
+        self.shape = shape
+        self.dtype = np.dtype(dtype)
+        header = npy_header(shape, self.dtype)
+        self._start = len(header)
+        self._row = int(np.prod(shape[1:], dtype=np.int64)) * self.dtype.itemsize
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            os.pwrite(self._descriptor, header, 0)
+            if self._row * shape[0]:
+                os.posix_fallocate(self._descriptor, self._start, self._row * shape[0])
+        except BaseException:
+            self.close()
+            raise
+
+    def __getitem__(self, rows: slice, /) -> NDArray[Any]:
+        start, stop = self._range(rows)
+        values = np.empty((stop - start, *self.shape[1:]), self.dtype)
+        view, done = values.data.cast("B") if values.size else memoryview(b""), 0
+        while done < len(view):
+            count = os.preadv(
+                self._descriptor, [view[done:]], self._start + start * self._row + done
+            )
+            if not count:
+                raise OSError(f"{self.path} was cut short")
+            done += count
+        return values
+
+    def __setitem__(self, rows: slice, values: NDArray[Any], /) -> None:
+        start, stop = self._range(rows)
+        block = np.ascontiguousarray(values, self.dtype)
+        if block.shape != (stop - start, *self.shape[1:]):
+            raise ValueError(f"{self.path.stem}: rows {start} to {stop} cannot be {block.shape}")
+        if block.dtype.kind == "f" and not np.isfinite(block).all():
+            raise ValueError(f"{self.path.stem} has values that are no numbers")
+        view, done = block.data.cast("B") if block.size else memoryview(b""), 0
+        while done < len(view):
+            done += os.pwrite(self._descriptor, view[done:], self._start + start * self._row + done)
+
+    def _range(self, rows: slice) -> tuple[int, int]:
+        start, stop, step = rows.indices(self.shape[0])
+        if step != 1:
+            raise ValueError("a FileMatrix is read in rows that follow each other")
+        return start, max(start, stop)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def npy_header(shape: tuple[int, ...], dtype: DTypeLike) -> bytes:
+    """What `numpy.save` writes before an array's bytes (format 1)."""
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        head,
+        {
+            "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)),
+            "fortran_order": False,
+            "shape": shape,
+        },
+    )
+    return head.getvalue()
+
+
+def blocks(n: int, width: int = 1, itemsize: int = 4) -> Iterable[slice]:
+    """Slices that cover n rows, each of a few megabytes at most."""
+    rows = max(1, min(_MOST_ROWS, _BLOCK_BYTES // max(width * itemsize, 1)))
+    return (slice(start, min(start + rows, n)) for start in range(0, n, rows))
