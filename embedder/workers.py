@@ -136,9 +136,13 @@ class _Process:
             return f"its decoder ended with status {code}"
         return "its decoder closed the connection"
 
+    def let_go(self) -> None:
+        """Close our end of the socket, at which it ends by itself."""
+        self._connection.close()
+
     def end(self) -> None:
         """Let it end by itself, or else end it; one that hangs in the kernel is left behind."""
-        self._connection.close()
+        self.let_go()
         try:
             self._process.wait(0.2)
         except subprocess.TimeoutExpired:
@@ -168,6 +172,8 @@ class Workers:
         with self._lock:
             processes, self._all = self._all, set()
         for process in processes:
+            process.let_go()
+        for process in processes:  # they have been ending side by side
             process.end()
 
     def listen(

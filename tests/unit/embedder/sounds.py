@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
+from av.packet import Packet
 from numpy.typing import NDArray
 
 from catalog.tracks import Float32
@@ -49,6 +53,44 @@ def music(seed: int, seconds: float = 12.0, rate_hz: int = 22_050) -> Float32:
     return (sound * beat).astype(np.float32)
 
 
+def noisy_music(seconds: float, rate_hz: int) -> Float32:
+    """Swelling noise behind a chirp: every place is known, and codecs have something to do."""
+    random = np.random.default_rng(0)
+    size = round(seconds * rate_hz)
+    swell = 0.1 + 0.08 * np.sin(2 * np.pi * np.arange(size) / rate_hz / 31)
+    noise = swell * random.standard_normal(size, np.float32)
+    return (chirp(seconds, rate_hz) + noise).astype(np.float32).clip(-1, 1)
+
+
+class Recordings:
+    """Files that several tests read, each encoded once. Who changes one takes a `copy`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: dict[tuple[object, ...], Path] = {}
+
+    def get(
+        self,
+        sound: Callable[[float, int], Float32],
+        seconds: float,
+        suffix: str,
+        rate_hz: int | None = None,
+        **options: Any,
+    ) -> Path:
+        """A file of `sound(seconds, rate)`, written with `options`."""
+        key = (sound.__name__, seconds, suffix, rate_hz, repr(sorted(options.items())))
+        if key not in self._known:
+            rate = rate_hz or rate_of(suffix)
+            path = self._folder / f"{len(self._known)}" / f"sound{suffix}"
+            path.parent.mkdir()
+            self._known[key] = write(path, sound(seconds, rate), rate, **options)
+        return self._known[key]
+
+    def copy(self, path: Path, folder: Path) -> Path:
+        """One of the files, to be changed."""
+        return Path(shutil.copy(path, folder))
+
+
 def write(
     path: Path,
     sound: Float32,
@@ -58,10 +100,12 @@ def write(
     bit_rate: int | None = None,
     muxer: dict[str, str] | None = None,
     quality: int | None = None,
+    times: int = 1,
 ) -> Path:
     """Encode float32 (n,) mono or (2, n) stereo into a file of the suffix's format.
 
-    `quality` (MP3: 0 best … 9) makes the rate variable.
+    `quality` (MP3: 0 best … 9) makes the rate variable. The packets are written `times` over, one
+    pass behind the other: a long file for the encoding of a short one.
     """
     channels = np.atleast_2d(sound)
     codec = codec or CODECS[path.suffix]
@@ -84,9 +128,28 @@ def write(
         resampler = AudioResampler(
             context.format, context.layout, rate_hz, context.frame_size or None
         )
-        for part in (*resampler.resample(frame), *resampler.resample(None), None):
-            container.mux(stream.encode(part))
+        packets = [
+            packet
+            for part in (*resampler.resample(frame), *resampler.resample(None), None)
+            for packet in stream.encode(part)
+        ]
+        for number in range(1, times):
+            # Of all passes but the last the final packet is left out: it may be a short one.
+            container.mux([_later(packet, packets, number - 1) for packet in packets[:-1]])
+        container.mux(packets if times == 1 else [_later(p, packets, times - 1) for p in packets])
     return path
+
+
+def _later(packet: Packet, packets: list[Packet], passes: int) -> Packet:
+    """A copy of a packet, so many lengths of `packets` later."""
+    again = Packet(bytes(packet))
+    again.stream, again.time_base, again.duration = (
+        packet.stream,
+        packet.time_base,
+        packet.duration,
+    )
+    again.pts = again.dts = packet.pts + passes * (packets[-1].pts - packets[0].pts)
+    return again
 
 
 def read_all(path: Path) -> tuple[Float32, int]:

@@ -14,7 +14,15 @@ from embedder.errors import DecodingError
 from embedder.excerpts import Excerpts, resample
 from embedder.tagging import read_tags
 from embedder.windows import plan_windows
-from tests.unit.embedder.sounds import CODECS, chirp, rate_of, read_all, write
+from tests.unit.embedder.sounds import (
+    CODECS,
+    Recordings,
+    chirp,
+    noisy_music,
+    rate_of,
+    read_all,
+    write,
+)
 
 
 def fetch(path: Path) -> Fetched:
@@ -32,9 +40,8 @@ def rms(sound: Float32) -> float:
 
 
 @pytest.mark.parametrize("suffix", CODECS)
-def test_seeked_windows_equal_a_full_decode(suffix: str, tmp_path: Path) -> None:
-    rate = rate_of(suffix)
-    path = write(tmp_path / f"long{suffix}", chirp(70, rate), rate)
+def test_seeked_windows_equal_a_full_decode(suffix: str, recordings: Recordings) -> None:
+    path = recordings.get(chirp, 70, suffix)
     whole, rate = read_all(path)
     excerpts = hear(path)
     assert excerpts.rate_hz == rate
@@ -207,8 +214,10 @@ def test_a_click_is_too_short(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".flac", ".mp3", ".ogg", ".m4a", ".wav"])
-def test_a_truncated_file_gives_what_is_left_or_says_why_not(suffix: str, tmp_path: Path) -> None:
-    path = write(tmp_path / f"cut{suffix}", chirp(70, 44_100), 44_100)
+def test_a_truncated_file_gives_what_is_left_or_says_why_not(
+    suffix: str, recordings: Recordings, tmp_path: Path
+) -> None:
+    path = recordings.copy(recordings.get(chirp, 70, suffix), tmp_path)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     if suffix == ".m4a":  # its index is at the end
@@ -222,11 +231,12 @@ def test_a_truncated_file_gives_what_is_left_or_says_why_not(suffix: str, tmp_pa
 
 
 @pytest.mark.parametrize("suffix", [".mp3", ".flac", ".ogg", ".opus", ".m4a"])
-def test_the_content_key_ignores_tags_and_names(suffix: str, tmp_path: Path) -> None:
+def test_the_content_key_ignores_tags_and_names(
+    suffix: str, recordings: Recordings, tmp_path: Path
+) -> None:
     import mutagen
 
-    rate = rate_of(suffix)
-    path = write(tmp_path / f"a{suffix}", chirp(33, rate), rate)
+    path = recordings.copy(recordings.get(chirp, 70, suffix), tmp_path)
     before = fetch(path).content_key
     file = mutagen.File(path, easy=True)
     if file.tags is None:
@@ -255,23 +265,22 @@ LONG = [
 ]
 
 
-def noisy_music(seconds: float, rate_hz: int) -> Float32:
-    """Swelling noise behind a chirp: every place is known, and codecs have something to do."""
-    random = np.random.default_rng(0)
-    size = round(seconds * rate_hz)
-    swell = 0.1 + 0.08 * np.sin(2 * np.pi * np.arange(size) / rate_hz / 31)
-    return (chirp(seconds, rate_hz) + swell * random.standard_normal(size)).astype(np.float32)
+def long_file(suffix: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Four minutes; FLAC numbers its frames, so it cannot be laid end to end."""
+    length = {"seconds": 240} if suffix == ".flac" else {"seconds": 60, "times": 4}
+    rate = rate_of(suffix) if suffix in {".opus", ".ogg"} else 22_050
+    return {"suffix": suffix, "rate_hz": rate, **length, **options}
 
 
 @pytest.mark.parametrize(("suffix", "options", "share", "reads"), LONG)
 def test_long_files_are_read_in_a_few_exact_pieces(
-    suffix: str, options: dict[str, Any], share: float, reads: int, tmp_path: Path
+    suffix: str, options: dict[str, Any], share: float, reads: int, recordings: Recordings
 ) -> None:
-    rate = rate_of(suffix) if suffix in {".opus", ".ogg"} else 22_050
-    path = write(tmp_path / f"long{suffix}", noisy_music(240, rate).clip(-1, 1), rate, **options)
+    path = recordings.get(noisy_music, **long_file(suffix, options))
     with AudioFile(path) as audio:
         excerpts = audio.fetch().decode()
-        assert read_tags(path, audio.tag_file()).title == "long"
+        assert excerpts.duration_s == pytest.approx(240, abs=0.2)
+        assert read_tags(path, audio.tag_file()).title == "sound"
         assert audio.bytes_read <= share * path.stat().st_size
         assert audio.reads <= reads
     whole, rate = read_all(path)
@@ -283,8 +292,8 @@ def test_long_files_are_read_in_a_few_exact_pieces(
         assert window @ here > 0.98 * float(np.linalg.norm(window) * np.linalg.norm(here))
 
 
-def test_covers_and_foreign_tags_are_not_read(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.flac", noisy_music(90, 44_100).clip(-1, 1), 44_100)
+def test_covers_and_foreign_tags_are_not_read(recordings: Recordings, tmp_path: Path) -> None:
+    path = recordings.copy(recordings.get(noisy_music, 100, ".flac"), tmp_path)
     key, size = fetch(path).content_key, path.stat().st_size
     file = FLAC(path)
     cover = Picture()
@@ -298,10 +307,10 @@ def test_covers_and_foreign_tags_are_not_read(tmp_path: Path) -> None:
         assert audio.bytes_read < size
 
 
-def test_the_whole_file_at_once_gives_the_same(tmp_path: Path) -> None:
+def test_the_whole_file_at_once_gives_the_same(recordings: Recordings) -> None:
     for suffix in (".flac", ".mp3", ".opus"):
-        rate = rate_of(suffix)
-        path = write(tmp_path / f"a{suffix}", noisy_music(100, rate).clip(-1, 1), rate)
+        times = 1 if suffix == ".flac" else 4
+        path = recordings.get(noisy_music, 100 / times, suffix, times=times)
         with AudioFile(path, whole=True) as audio:
             fetched = audio.fetch()
             assert audio.reads == 1
@@ -312,10 +321,12 @@ def test_the_whole_file_at_once_gives_the_same(tmp_path: Path) -> None:
             np.testing.assert_array_equal(one, other)
 
 
-def test_a_variable_rate_without_an_index_gives_the_same_windows_each_time(tmp_path: Path) -> None:
+def test_a_variable_rate_without_an_index_gives_the_same_windows_each_time(
+    recordings: Recordings,
+) -> None:
     """No claim about time: the bytes say where to listen."""
-    sound = noisy_music(240, 22_050).clip(-1, 1)
-    path = write(tmp_path / "v.mp3", sound, 22_050, muxer={"write_xing": "0"}, quality=4)
+    options = {"muxer": {"write_xing": "0"}, "quality": 4}
+    path = recordings.get(noisy_music, **long_file(".mp3", options))
     one, other = hear(path), hear(path)
     assert one.duration_s == pytest.approx(240, rel=0.1)
     assert len(one.windows) == 6
@@ -324,8 +335,10 @@ def test_a_variable_rate_without_an_index_gives_the_same_windows_each_time(tmp_p
         np.testing.assert_array_equal(a, b)
 
 
-def test_a_variable_rate_with_an_index_is_close(tmp_path: Path) -> None:
-    path = write(tmp_path / "v.mp3", noisy_music(240, 22_050).clip(-1, 1), 22_050, quality=4)
+def test_a_variable_rate_with_an_index_is_close(recordings: Recordings) -> None:
+    path = recordings.get(
+        noisy_music, **{**long_file(".mp3", {"quality": 4}), "seconds": 240, "times": 1}
+    )
     whole, rate = read_all(path)
     with AudioFile(path) as audio:
         excerpts = audio.fetch().decode()

@@ -73,7 +73,7 @@ class Shelf:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
+def shelf(tmp_path: Path, shared_workers: None) -> Shelf:
     shelf = Shelf(tmp_path)
     for number, suffix in enumerate([".flac", ".mp3", ".m4a", ".wav", ".flac", ".flac"], start=1):
         shelf.add(f"Artist/Album/{number:02} - Song{suffix}", number)
@@ -228,7 +228,7 @@ def test_a_lost_mount_empties_nothing(shelf: Shelf) -> None:
     assert shelf.run().report.unchanged == 6
 
 
-def test_losing_most_of_many_tracks_stops_the_run(tmp_path: Path) -> None:
+def test_losing_most_of_many_tracks_stops_the_run(tmp_path: Path, shared_workers: None) -> None:
     shelf = Shelf(tmp_path)
     for number in range(20):
         shelf.add(f"{number:02}.wav", number, seconds=0.6)
@@ -307,7 +307,7 @@ def test_only_one_job_works_on_a_data_folder(shelf: Shelf) -> None:
     assert shelf.run().report.embedded == 6  # a dead job holds nothing
 
 
-def test_ctrl_c_keeps_and_publishes_what_is_finished(tmp_path: Path) -> None:
+def test_ctrl_c_keeps_and_publishes_what_is_finished(tmp_path: Path, shared_workers: None) -> None:
     shelf = Shelf(tmp_path)
     for number in range(24):
         shelf.add(f"{number:02}.wav", number, seconds=2)
@@ -333,7 +333,9 @@ def test_ctrl_c_keeps_and_publishes_what_is_finished(tmp_path: Path) -> None:
     assert rest.report.embedded == 24 - outcome.report.embedded
 
 
-def test_a_killed_job_loses_at_most_what_was_in_flight(tmp_path: Path) -> None:
+def test_a_killed_job_loses_at_most_what_was_in_flight(
+    tmp_path: Path, shared_workers: None
+) -> None:
     shelf = Shelf(tmp_path)
     for number in range(24):
         shelf.add(f"{number:02}.wav", number, seconds=2)

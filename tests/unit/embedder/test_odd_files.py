@@ -19,7 +19,7 @@ from tests.unit.embedder.odd_files import make_corpus
 from tests.unit.embedder.test_job import Shelf
 
 
-def test_a_folder_of_odd_files(tmp_path: Path) -> None:
+def test_a_folder_of_odd_files(tmp_path: Path, shared_workers: None) -> None:
     shelf = Shelf(tmp_path)
     corpus = make_corpus(shelf.music)
     assert len(corpus) >= 40
@@ -45,7 +45,9 @@ def test_a_folder_of_odd_files(tmp_path: Path) -> None:
     assert np.isfinite(np.asarray(snapshot.vectors)).all()
 
 
-def test_a_file_that_grows_while_it_is_read_ends_where_it_ended(tmp_path: Path) -> None:
+def test_a_file_that_grows_while_it_is_read_ends_where_it_ended(
+    tmp_path: Path, shared_workers: None
+) -> None:
     shelf = Shelf(tmp_path)
     path = shelf.add("growing.flac", 1, seconds=30)
     whole = path.read_bytes()
@@ -112,7 +114,7 @@ def _shelf_to_kill(folder: Path, files: int) -> Shelf:
     return shelf
 
 
-def test_killed_at_random_points_nothing_is_lost(tmp_path: Path) -> None:
+def test_killed_at_random_points_nothing_is_lost(tmp_path: Path, shared_workers: None) -> None:
     shelf = _shelf_to_kill(tmp_path, 40)
     assert kill_at_random(shelf, 3, seed=0)
     shelf.run()
@@ -131,7 +133,7 @@ def test_killed_hundreds_of_times_nothing_is_lost(tmp_path: Path) -> None:
     assert hits > 100
 
 
-def test_a_rate_of_one_hertz_ends_no_run(tmp_path: Path) -> None:
+def test_a_rate_of_one_hertz_ends_no_run(tmp_path: Path, shared_workers: None) -> None:
     shelf = Shelf(tmp_path)
     shelf.add("good.flac", 1, seconds=5)
     with wave.open(str(shelf.music / "slow.wav"), "wb") as slow:
