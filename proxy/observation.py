@@ -22,10 +22,10 @@ _MOST_BYTES: Final = 64 * 1024
 
 _BEGINS: Final = {
     True: re.compile(
-        rb'\s*(?:<\?xml[^>]{0,200}>\s*)?<subsonic-response\b[^>]{0,500}?\sstatus="([a-z]+)"'
+        rb'\s*+(?:<\?xml[^>]{0,200}>\s*+)?<subsonic-response\b[^>]{0,500}?\sstatus="([a-z]+)"'
     ),
     False: re.compile(
-        rb'\s*(?:[\w$.]{1,200}\()?\s*\{\s*"subsonic-response"\s*:\s*\{\s*"status"\s*:\s*"([a-z]+)"'
+        rb'\s*+(?:[\w$.]{1,200}\()?\s*+\{\s*"subsonic-response"\s*:\s*\{\s*"status"\s*:\s*"([a-z]+)"'
     ),
 }
 
