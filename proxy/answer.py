@@ -33,10 +33,10 @@ class Answer:
         "status",
     )
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection | None) -> None:
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
-        self._connection: Connection | None = connection
+        self._connection = connection
         self._chunks: list[bytes] = []
         self._complete = False
         self._endless = False

@@ -9,10 +9,12 @@ from typing import Protocol
 
 from starlette.applications import Starlette
 
+from proxy.errors import UpstreamError
 from proxy.forward import App, Forward, Message, Receive, Scope, Send, target_of
 from proxy.metrics import Metrics
 from proxy.pages import Forwarding, Pages, Status
 from proxy.places import relocate
+from proxy.relay import Client, Relay
 from proxy.settings import ProxySettings
 from proxy.upstream import HttpUpstream, Origin, Upstream
 
@@ -79,6 +81,21 @@ class Application:
             await self._steering(scope, receive, send, self._forward)
         else:
             await self._forward(scope, receive, send)
+
+    def relay(self, scope: Scope, client: Client) -> Relay | None:
+        """Forward a call without a body at once, with no task of its own, where that is possible.
+
+        None where it is not, for whatever reason: then the application takes it, as any other.
+        """
+        if self._base_path or self._is_moved or scope["path"].startswith("/segue/"):
+            return None
+        if self._steering is not None and self._steers(self._steering, scope):
+            return None
+        return self._forward.relay(scope, client)
+
+    async def apologise(self, error: UpstreamError, scope: Scope, send: Send) -> None:
+        """Answer a relayed call to which the upstream did not."""
+        await self._forward.apologise(error, scope, send)
 
     def _relocating(self, scope: Scope, send: Send) -> Send:
         host = next((value for name, value in scope["headers"] if name == b"host"), b"")

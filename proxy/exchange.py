@@ -12,17 +12,15 @@ import logging
 import os
 import socket
 import struct
-from typing import Any, Final
+from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from proxy.errors import AnswerCutShortError
+from proxy.heads import JOIN_BYTES, write_head
 from proxy.records import begin_request, loggable
 
 _log = logging.getLogger(__name__)
-
-#: Copying less than this is cheaper than another entry in a vectored write.
-_JOIN_BYTES: Final = 4096
 
 
 class Call(RequestResponseCycle):
@@ -57,6 +55,13 @@ class Call(RequestResponseCycle):
         finally:
             self.on_response = _nothing
 
+    def leave(self) -> None:
+        """The client has gone: so has the call."""
+        self.disconnected = True
+        self.message_event.set()
+        if self.task is not None:
+            self.task.cancel()
+
     def _break_off(self) -> None:
         """End an answer that is not whole so that the client can tell."""
         self._flush_head()
@@ -79,34 +84,26 @@ class Call(RequestResponseCycle):
             raise RuntimeError("the answer is already complete")
 
     def _send_head(self, status: int, headers: Any) -> None:
-        lines = [(STATUS_LINE.get(status) or b"HTTP/1.1 %d \r\n" % status)[:-2]]
-        for header in headers:
-            name = header[0].lower()
-            if name == b"content-length":
-                self.expected_content_length = int(header[1])
-                self.chunked_encoding = False
-            elif name == b"content-type":
-                self.is_event_stream = header[1][:17].lower() == b"text/event-stream"
-            elif name == b"connection":
-                self.keep_alive = self.keep_alive and b"close" not in header[1].lower()
-                continue
-            elif name == b"transfer-encoding":
-                continue
-            lines.append(b": ".join(header))
-        if self.scope["method"] == "HEAD" or status in (204, 304):
+        scope = self.scope
+        head = write_head(
+            status,
+            headers,
+            method=scope["method"],
+            version=scope["http_version"],
+            keep_alive=self.keep_alive,
+        )
+        self.keep_alive = head.keep_alive
+        if head.bare:
             self.expected_content_length = 0
             self.chunked_encoding = False
-        elif self.chunked_encoding is None and self.scope["http_version"] == "1.1":
+        elif head.length is not None:
+            self.expected_content_length = head.length
+            self.chunked_encoding = False
+        elif head.chunked:
             self.chunked_encoding = True
-            lines.append(b"transfer-encoding: chunked")
-        # else: HTTP/1.0 has no chunks; the end of the connection ends the body
-        if not self.keep_alive:
-            lines.append(b"connection: close")
-        head = b"\r\n".join(lines) + b"\r\n\r\n"
-        if head.count(b"\n") != len(lines) + 1 or head.count(b"\r") != len(lines) + 1:
-            raise RuntimeError("a line break in a header")
         # Most bodies are there already: head and body then go in one write, not two.
-        self.head = head
+        self.head = head.wire
+        self.is_event_stream = head.endless
         self.response_started = True
         self.waiting_for_100_continue = False
         self.loop.call_soon(self._flush_head)
@@ -131,7 +128,7 @@ class Call(RequestResponseCycle):
                 if self.expected_content_length < 0:
                     raise RuntimeError("the body is longer than Content-Length")
             pieces.append(body)
-        if size <= _JOIN_BYTES:
+        if size <= JOIN_BYTES:
             if pieces:
                 self.transport.write(b"".join(pieces))
         else:

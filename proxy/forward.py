@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
+from contextvars import copy_context
 from typing import Any, Final
 
 from proxy.errors import AnswerCutShortError, UpstreamError
 from proxy.headers import request_headers, response_headers
 from proxy.metrics import Metrics, group_of
-from proxy.records import loggable
+from proxy.records import begin_request, loggable
+from proxy.relay import Client, Relay
 from proxy.settings import ServerSettings
-from proxy.upstream import Upstream, UpstreamResponse
+from proxy.upstream import HttpUpstream, Upstream, UpstreamResponse
 from subsonic.envelope import failure
 from subsonic.errors import GENERIC
 from subsonic.parameters import ParameterError, Parameters
@@ -58,6 +60,45 @@ class Forward:
         self._upstream = upstream
         self._settings = settings
         self._metrics = metrics
+        self._pool = upstream if isinstance(upstream, HttpUpstream) else None
+
+    def relay(self, scope: Scope, client: Client) -> Relay | None:
+        """Send a call without a body on at once, if it only reads and a connection is kept.
+
+        Args:
+            scope: as for `__call__`. `segue.tail`, the head for the upstream without its first
+                line, is taken from there, or put there for the client's next call.
+        """
+        if self._pool is None:
+            return None
+        tail: bytes | None = scope.get("segue.tail")
+        try:
+            if tail is None:
+                headers = request_headers(scope["headers"], scope, self._settings)
+                scope["segue.tail"] = tail = self._pool.tail_of(headers)
+            relay = Relay(scope, client, self)
+            if self._pool.begin(scope["method"], target_of(scope), tail, relay):
+                return relay
+        except (UpstreamError, ValueError):
+            pass  # `__call__` will say what is wrong
+        return None
+
+    def note_forwarded(self, path: str) -> None:
+        """Count an answer that was forwarded whole."""
+        self._metrics.requests["forward", "ok", group_of(path)] += 1
+
+    async def apologise(self, error: UpstreamError, scope: Scope, send: Send) -> None:
+        """Answer a call without a body that a relay could not."""
+        self._note(error, scope)
+        await self._apologise(error, scope, None, send)
+
+    def note_failed(self, scope: Scope, error: UpstreamError) -> None:
+        """Count and tell what the upstream did to an answer that had begun."""
+        copy_context().run(self._note_in_turn, error, scope)
+
+    def _note_in_turn(self, error: UpstreamError, scope: Scope) -> None:
+        begin_request()
+        self._note(error, scope)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward one call.
@@ -94,7 +135,7 @@ class Forward:
             raise AnswerCutShortError(str(error)) from error
         finally:
             answer.abandon()  # no effect on one that was read to its end
-        self._metrics.requests["forward", "ok", group_of(scope["path"])] += 1
+        self.note_forwarded(scope["path"])
 
     def _note(self, error: UpstreamError, scope: Scope) -> None:
         self._metrics.requests["forward", "error", group_of(scope["path"])] += 1

@@ -105,24 +105,9 @@ class Connection(asyncio.BufferedProtocol):
             UpstreamError: no answer. `UpstreamBroke.untouched` where the connection had been used
                 before and closed without a byte.
         """
-        transport = self.transport
-        if transport is None or transport.is_closing():
-            raise UpstreamBroke(f"{self.address} closed the connection", untouched=self.calls > 0)
-        self.calls += 1
-        self._reset(is_head=is_head)
-        self._upgrade = upgrade
-        self._answer = answer = Answer(self)
-        if body is None:
-            transport.write(head)
-        elif isinstance(body, bytes):
-            transport.write(head + (_one_chunk(body) if chunked else body))
-        else:
-            transport.write(head)
-            self._pump = self.loop.create_task(self._send_body(body, chunked=chunked))
-        self._wants_head = True
+        answer = Answer(self)
+        self.begin(answer, head, body, chunked=chunked, is_head=is_head, upgrade=upgrade)
         answer._waiter = self.loop.create_future()
-        if self._pump is None:
-            self.deadline = self.loop.time() + self.headers_s
         try:
             await answer._waiter
         except asyncio.CancelledError:
@@ -137,6 +122,40 @@ class Connection(asyncio.BufferedProtocol):
         if answer._error is not None and not answer.status:
             raise answer._error
         return answer
+
+    def begin(
+        self,
+        answer: Answer,
+        head: bytes,
+        body: bytes | AsyncIterator[bytes] | None = None,
+        *,
+        chunked: bool = False,
+        is_head: bool = False,
+        upgrade: bool = False,
+    ) -> None:
+        """Send a request; `answer` is told of what comes. Arguments as for `call`.
+
+        Raises:
+            UpstreamBroke: the connection is closed.
+        """
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            raise UpstreamBroke(f"{self.address} closed the connection", untouched=self.calls > 0)
+        self.calls += 1
+        self._reset(is_head=is_head)
+        self._upgrade = upgrade
+        self._answer = answer
+        answer._connection = self
+        if body is None:
+            transport.write(head)
+        elif isinstance(body, bytes):
+            transport.write(head + (_one_chunk(body) if chunked else body))
+        else:
+            transport.write(head)
+            self._pump = self.loop.create_task(self._send_body(body, chunked=chunked))
+        self._wants_head = True
+        if self._pump is None:
+            self.deadline = self.loop.time() + self.headers_s
 
     def abort(self) -> None:
         """Close at once, whatever is under way."""
@@ -207,12 +226,16 @@ class Connection(asyncio.BufferedProtocol):
             return
         if answer._complete:
             self._end_call(answer)
-        elif not self._paused and sum(map(len, answer._chunks)) >= BODY_AHEAD_BYTES:
+        if answer.status and (answer._chunks or answer._complete or self._wants_head):
+            answer._wake()
+        if (
+            self._answer is answer
+            and not self._paused
+            and sum(map(len, answer._chunks)) >= BODY_AHEAD_BYTES
+        ):
             self._paused = True
             if self.transport is not None:
                 self.transport.pause_reading()
-        if answer.status and (answer._chunks or answer._complete or self._wants_head):
-            answer._wake()
 
     def eof_received(self) -> None:
         return None  # the transport closes, and connection_lost tells the answer

@@ -1,33 +1,30 @@
-"""The server's side of a connection: uvicorn's httptools protocol with the proxy's own rules.
+"""The server's side of a connection: whose turn it is, how long it may take, and how it ends.
 
-What is different from uvicorn's: the raw target is kept (also where llhttp would refuse it: raw
-UTF-8, methods it does not know), trailers are dropped, headers are limited in size and time, a
-client that goes away ends its call, and an upgrade to WebSocket becomes a tunnel.
+Built on uvicorn's httptools protocol and `proxy.reading`. What is different from uvicorn's: a call
+that only reads is relayed without a task of its own, requests are limited in time, a client that
+goes away ends its call, and an upgrade to WebSocket becomes a tunnel.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
-from typing import Any, Final
-from urllib.parse import unquote_to_bytes
+from collections.abc import MutableMapping
+from functools import partial
+from typing import Any, Final, Protocol, cast
 
-import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from proxy.answer import NEVER_S, Answer
+from proxy.blocks import HeaderBlocks
+from proxy.errors import UpstreamBroke, UpstreamError
 from proxy.exchange import Call
-from proxy.targets import TargetError, origin_form
+from proxy.reading import Reader
+from proxy.relay import Client, Relay
 from proxy.tunnel import Tunnel
 
-MAX_HEAD_BYTES: Final = 64 * 1024
 #: A client has this long to send the headers of a request it has begun (or a connection opened).
 HEAD_S: Final = 20.0
 
@@ -35,10 +32,6 @@ HEAD_S: Final = 20.0
 #: given already gets no second such time.
 BODY_S: Final = 60.0
 MIN_BODY_BYTES: Final = 256
-
-_REQUEST_LINE: Final = re.compile(
-    rb"(?:\r\n)*([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^\x00-\x20\x7f]+) HTTP/(1\.[01])\r\n"
-)
 
 _REFUSALS: Final = {
     400: b"Bad Request",
@@ -48,11 +41,19 @@ _REFUSALS: Final = {
 }
 
 
-class _RefusedError(Exception):
-    """Raised inside a parser callback, to stop parsing."""
+class Relaying(Protocol):
+    """An application that can forward a call without an ASGI round."""
+
+    def relay(self, scope: Any, client: Client) -> Relay | None:
+        """The call under way, or None where the application must be asked as usual."""
+        ...
+
+    async def apologise(self, error: UpstreamError, scope: Any, send: Any) -> None:
+        """Answer a relayed call to which the upstream did not."""
+        ...
 
 
-class Listener(HttpToolsProtocol):
+class Listener(Reader):
     """A client's connection."""
 
     def __init__(
@@ -63,23 +64,14 @@ class Listener(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._running: Call | None = None
+        self._relaying = cast("Relaying", self.app) if hasattr(self.app, "relay") else None
+        self._blocks = HeaderBlocks()
+        #: The call whose answer is being given.
+        self._running: Call | Relay | None = None
         self._head_timer: asyncio.TimerHandle | None = None
         self._body_timer: asyncio.TimerHandle | None = None
         self._body_bytes = 0
-        self._in_message = False
-        self._in_head = False
-        #: What has come of the head under way; None where its start is not known to the byte.
-        self._head_so_far: bytes | None = b""
-        #: A request line that llhttp refuses, until it is whole.
-        self._odd_line = b""
-        self._override: tuple[bytes, bytes] | None = None
-        self._begun = 0
-        self._head_bytes = 0
-        self._silent_bytes = 0
         self._idle_since_s = NEVER_S
-        self._refusal = 0
-        self._deaf = False
         self._tunnel: Tunnel | None = None
 
     # asyncio
@@ -96,10 +88,7 @@ class Listener(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         running = self._running
         if running is not None and not running.response_complete and not running.detached:
-            running.disconnected = True
-            running.message_event.set()
-            if running.task is not None:
-                running.task.cancel()
+            running.leave()
         if self._tunnel is not None:
             self._tunnel.close()
         super().connection_lost(exc)
@@ -112,120 +101,93 @@ class Listener(HttpToolsProtocol):
             self._tunnel.hold(data)
             return
         self._idle_since_s = NEVER_S
-        self._silent_bytes += len(data)
-        if self._odd_line:
-            self._feed_odd_request_line(self._odd_line + data)
-        else:
-            self._feed(data)
-        if self._silent_bytes > MAX_HEAD_BYTES:  # a head, trailer or chunk extension without end
-            self._refuse(431)
-        elif self._head_timer is None and not self._deaf and not self._is_occupied():
+        starts = not self._in_message and not self._odd_line and self._running is None
+        if starts and self._relay_known(data):
+            return
+        self._read(data)
+        if starts and not self._in_message and self._begun == 1 and type(self._running) is Relay:
+            scope = self._running.scope
+            self._blocks.learn(data, scope["headers"], scope["segue.tail"])
+        if self._head_timer is None and not self._deaf and not self._is_occupied():
             self._await_head()
         if self._in_message and self._body_timer is None and not self._in_head:
             self._await_body()
 
-    def _feed(self, data: bytes) -> None:
-        """Parse what came. Requests that are read again are so in turn, never within each other."""
-        left: bytes | None = data
-        while left is not None and not self._deaf:
-            left = self._parse(left)
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if type(self._running) is Relay:
+            self._running.resume()
 
-    def _parse(self, data: bytes) -> bytes | None:
-        """Parse once; what is to be parsed next, with a request without its upgrade first."""
-        starts_here = self._in_head or not self._in_message
-        self._begun = 1 if self._in_head else 0
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            return self._change_protocol(data[upgrade.args[0] :])
-        except (httptools.HttpParserInvalidURLError, httptools.HttpParserInvalidMethodError):
-            # Only where the request is known to begin: what a body holds is no request.
-            if starts_here and self._begun == 1 and self._head_so_far is not None:
-                self._feed_odd_request_line(self._head_so_far + data)
-            else:
-                self._refuse(400)
-        except httptools.HttpParserError:
-            self._refuse(self._refusal or 400)
-        else:
-            if self._in_head:
-                known = starts_here and self._begun == 1 and self._head_so_far is not None
-                self._head_so_far = (self._head_so_far or b"") + data if known else None
-        return None
+    # Starting
 
-    def _feed_odd_request_line(self, data: bytes) -> None:
-        """Navidrome serves raw UTF-8 in targets, and it is the upstream that knows its methods."""
-        self._odd_line = b""
-        line = _REQUEST_LINE.match(data)
-        if line is not None and self._override is None:
-            method, target, version = line.groups()
-            self._override = (method, target)
-            self._head_so_far = None
-            self._in_message = self._in_head = False
-            self.parser = httptools.HttpRequestParser(self)
-            self._feed(b"POST / HTTP/%b\r\n" % version + data[line.end() :])
-        elif b"\n" not in data.lstrip(b"\r\n") and self._override is None:
-            self._odd_line = data
-            self._in_head = True
-        else:
-            self._refuse(400)
-
-    # llhttp
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._in_message = self._in_head = True
-        self._begun += 1
-        self._head_bytes = 0
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._in_head:
-            return  # a trailer: never a header, least of all a login
-        self._head_bytes += len(name) + len(value) + 4
-        if self._head_bytes > MAX_HEAD_BYTES:
-            self._refusal = 431
-            raise _RefusedError
-        name = name.lower()
-        if name == b"expect" and value.lower() == b"100-continue":
-            self.expect_100_continue = True
-        self.headers.append((name, value.rstrip(b" \t")))
-
-    def on_headers_complete(self) -> None:
-        self._in_head = False
-        self._silent_bytes = 0
-        self._head_so_far = b""
-        self._forget_timer()
-        method, target = self._override or (self.parser.get_method(), self.url)
-        self._override = None
-        if len(target) + self._head_bytes > MAX_HEAD_BYTES:
-            self._refusal = 431
-            raise _RefusedError
-        version = self.parser.get_http_version()
-        try:
-            target, authority = origin_form(method, target)
-        except TargetError as error:
-            self._refusal = error.status
-            raise _RefusedError from None
-        if authority:
-            self.headers[:] = [h for h in self.headers if h[0] != b"host"] + [(b"host", authority)]
-        hosts = sum(1 for name, _ in self.headers if name == b"host")
-        if hosts > 1 or (hosts == 0 and version != "1.0"):
-            raise _RefusedError
-        scope: dict[str, Any] = self.scope  # type: ignore[assignment]
-        raw_path, _, query = target.partition(b"?")
-        path = raw_path.partition(b"#")[0]
-        scope["method"] = method.decode("ascii")
-        scope["http_version"] = version
-        scope["path"] = (unquote_to_bytes(path) if b"%" in path else path).decode(
-            "utf-8", "replace"
+    def _start(self, scope: dict[str, Any], *, upgrade: bool) -> None:
+        keep_alive = (
+            scope["http_version"] != "1.0" and self.parser.should_keep_alive() and not upgrade
         )
-        scope["raw_path"] = raw_path
-        scope["query_string"] = query
-        scope["segue.target"] = target
-        self._start(scope, version, upgrade=self.parser.should_upgrade())
+        if upgrade and (
+            self._get_upgrade() != b"websocket" or self.pipeline or self._running is not None
+        ):
+            return  # `_change_protocol` sends it through again without the upgrade
+        if (
+            keep_alive
+            and self._running is None
+            and not self.expect_100_continue
+            and not _has_body(self.headers)
+            and self._relay(scope)
+        ):
+            return
+        call = self._make_call(scope, keep_alive=keep_alive, expect=self.expect_100_continue)
+        if upgrade:
+            scope["segue.tunnel"] = self._dig
+            self._tunnel = Tunnel(self.transport)
+        self.cycle = call
+        if self._running is not None:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((call, self.app))
+        else:
+            self._start_asgi_task(call, self.app)
 
-    def _start(self, scope: dict[str, Any], version: str, *, upgrade: bool) -> None:
+    def _relay_known(self, data: bytes) -> bool:
+        """Relay a request whose headers this connection has sent before."""
+        found = self._blocks.find(data)
+        if found is None:
+            return False
+        method, target, block = found
+        scope = self._scope_of(method, target, "1.1", block.headers)
+        scope["segue.tail"] = block.tail
+        if not self._relay(scope):
+            return False
+        if self._head_timer is not None:
+            self._forget_timer()
+        return True
+
+    def _relay(self, scope: dict[str, Any]) -> bool:
+        if self._relaying is None:
+            return False
+        relay = self._relaying.relay(scope, self)
+        if relay is None:
+            return False
+        self._running = relay
+        return True
+
+    def start_over(self, relay: Relay, error: UpstreamError) -> None:
+        """The application asks again where nobody took the call, else it says what went wrong."""
+        self._running = None
+        if self.transport.is_closing():
+            return
+        again = isinstance(error, UpstreamBroke) and error.untouched
+        scope = relay.scope
+        call = self._make_call(scope, keep_alive=relay.keep_alive, expect=False)
+        call.more_body = False
+        assert self._relaying is not None
+        app = self.app if again else partial(_apologise, self._relaying, error)
+        self._start_asgi_task(call, app)
+
+    def _make_call(
+        self, scope: MutableMapping[str, Any], *, keep_alive: bool, expect: bool
+    ) -> Call:
         call = Call(
-            scope=self.scope,
+            scope=cast("Any", scope),
             transport=self.transport,
             flow=self.flow,
             logger=self.logger,
@@ -233,29 +195,16 @@ class Listener(HttpToolsProtocol):
             access_log=False,
             default_headers=[],
             message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
-            keep_alive=version != "1.0" and self.parser.should_keep_alive() and not upgrade,
+            expect_100_continue=expect,
+            keep_alive=keep_alive,
             on_response=self.on_response_complete,
         )
         call.loop = self.loop
-        if upgrade:
-            if self._get_upgrade() != b"websocket" or self.pipeline or self._is_busy():
-                return  # `_change_protocol` sends it through again without the upgrade
-            scope["segue.tunnel"] = self._dig
-            self._tunnel = Tunnel(self.transport)
-        self.cycle = call
-        if self._is_busy():
-            self.flow.pause_reading()
-            self.pipeline.appendleft((call, self.app))
-        else:
-            self._start_asgi_task(call, self.app)
+        return call
 
     def _is_occupied(self) -> bool:
         """Whether something other than a client's next request is awaited."""
-        return not self._in_head and (self._in_message or self._is_busy())
-
-    def _is_busy(self) -> bool:
-        return self._running is not None and not self._running.response_complete
+        return not self._in_head and (self._in_message or self._running is not None)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         assert isinstance(cycle, Call)
@@ -287,6 +236,7 @@ class Listener(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Start what was pipelined, or wait for the next request."""
         self.server_state.total_requests += 1
+        self._running = None
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
@@ -321,19 +271,12 @@ class Listener(HttpToolsProtocol):
             return None
         if self._deaf:  # refused in its head; CONNECT always ends here
             return None
-        # An upgrade that is not offered (h2c, mostly) is no upgrade (RFC 9110 §7.8). llhttp has
-        # skipped the body, so the request is read again without it.
-        scope: Any = self.scope
-        lines = [b"%b %b HTTP/1.1" % (scope["method"].encode("ascii"), scope["segue.target"])]
-        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
-        self.parser = httptools.HttpRequestParser(self)
-        self._in_message = self._in_head = False
-        return b"\r\n".join([*lines, b"", b""]) + rest
+        return self._without_upgrade(rest)
 
     def _dig(self, answer: Answer) -> None:
         """The upstream said 101: pass its head on, then bytes both ways until either side ends."""
         tunnel, call = self._tunnel, self._running
-        if tunnel is None or call is None or self.transport.is_closing():
+        if tunnel is None or not isinstance(call, Call) or self.transport.is_closing():
             answer.abandon()
             return
         call.detached = call.response_started = call.response_complete = True
@@ -358,7 +301,7 @@ class Listener(HttpToolsProtocol):
         self._head_timer = None
         if self._in_head:
             self._refuse(408)
-        elif not self._is_busy():
+        elif self._running is None:
             self.transport.close()
 
     def _await_body(self) -> None:
@@ -369,7 +312,7 @@ class Listener(HttpToolsProtocol):
         self._body_timer = None
         if self._deaf or self._in_head or not self._in_message or self.transport.is_closing():
             return
-        if not self._is_busy():
+        if self._running is None:
             self.transport.close()  # answered, and still sending
         elif self._body_bytes < MIN_BODY_BYTES and not self.flow.read_paused:
             self._refuse(408)
@@ -389,10 +332,7 @@ class Listener(HttpToolsProtocol):
                 running.keep_alive = False
                 self.pipeline.clear()
                 return
-            running.disconnected = True  # to its application; the rest of its body is not coming
-            running.message_event.set()
-            if running.task is not None:
-                running.task.cancel()
+            running.leave()  # the rest of its body is not coming
             if running.response_started:
                 self.transport.close()
                 return
@@ -410,3 +350,16 @@ class Listener(HttpToolsProtocol):
             self.transport.close()
         else:
             running.keep_alive = False
+
+
+async def _apologise(
+    relaying: Relaying, error: UpstreamError, scope: Any, _: Any, send: Any
+) -> None:
+    await relaying.apologise(error, scope, send)
+
+
+def _has_body(headers: list[tuple[bytes, bytes]]) -> bool:
+    for name, _ in headers:  # noqa: SIM110 - a generator costs more than the loop, on every call
+        if name == b"content-length" or name == b"transfer-encoding":
+            return True
+    return False

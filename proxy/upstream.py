@@ -185,6 +185,39 @@ class HttpUpstream:
         connection = await self._connect()
         return await self._call(connection, head, body, chunked, name == b"HEAD", upgrade)
 
+    def begin(self, method: str, target: bytes, tail: bytes, answer: Answer) -> bool:
+        """Send a request without a body at once, if that is possible; `answer` hears the rest.
+
+        Args:
+            method: GET or HEAD.
+            tail: what `tail_of` made of the request's headers.
+
+        Returns:
+            False where it is no read, or where no connection is kept: then nothing was sent.
+        """
+        name = method.encode("ascii")
+        if not is_repeatable(name, target):
+            return False
+        connection = self._take()
+        if connection is None:
+            return False
+        head = b"%b %b%b HTTP/1.1\r\n%b" % (name, self.origin.base_path, target, tail)
+        connection.begin(answer, head, is_head=method == "HEAD")
+        self._busy.add(connection)
+        if self._sweeper is None:
+            self._schedule_sweep()
+        return True
+
+    def tail_of(self, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+        """All of a request's head but its first line, for `begin`.
+
+        Raises:
+            ValueError: a header would not be one on the wire.
+        """
+        has_host = any(name.lower() == b"host" for name, _ in headers)
+        more = b"" if has_host else b"host: %b\r\n" % self.origin.authority
+        return request_head(b"GET", b"/", headers, more).partition(b"\r\n")[2]
+
     async def aclose(self) -> None:
         """Close every connection, busy or not."""
         self._closed = True
