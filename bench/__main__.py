@@ -66,6 +66,18 @@ def _forwarding() -> Rows:
     return run()
 
 
+def _crowd() -> Rows:
+    from bench.forwarding import run_crowd
+
+    return run_crowd()
+
+
+def _soak() -> Rows:
+    from bench.soak import run
+
+    return run(float(os.environ.get("SEGUE_SOAK_S", "60")))
+
+
 def _library() -> Rows:
     from bench.library import run
 
@@ -82,6 +94,8 @@ BENCHMARKS: tuple[tuple[str, str, bool, Callable[[], Rows]], ...] = (
     ("library", "the job over large libraries", False, _library),
     ("steering", "steered calls beside the upstream's getSong; memory of serve", False, _steering),
     ("forwarding", "forwarding beside other clients", False, _forwarding),
+    ("crowd", "small calls beside 500 idle and 200 slow streams", False, _crowd),
+    ("soak", "memory in a mixed load; SEGUE_SOAK_S says how long", False, _soak),
 )
 
 

@@ -38,7 +38,7 @@ def _form(number: int) -> bytes:
     )
 
 
-async def _small(port: int, chance: random.Random) -> int:
+async def _small(port: int, chance: random.Random, pause_s: float) -> int:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         calls = chance.randrange(1, 200)
@@ -48,13 +48,16 @@ async def _small(port: int, chance: random.Random) -> int:
             head = await reader.readuntil(b"\r\n\r\n")
             length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0])
             await reader.readexactly(length)
+            if pause_s:
+                await asyncio.sleep(pause_s)
         return calls
     finally:
         writer.close()
 
 
-async def _odd(port: int, chance: random.Random) -> int:
+async def _odd(port: int, chance: random.Random, pause_s: float) -> int:
     """One call that ends in an unusual way."""
+    await asyncio.sleep(pause_s * 100)  # as rarely as without pauses
     kind = chance.randrange(5)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
@@ -82,7 +85,9 @@ async def _odd(port: int, chance: random.Random) -> int:
     return 1
 
 
-async def _load(peer: Peer, seconds: float, samples: list[tuple[float, float]]) -> int:
+async def _load(
+    peer: Peer, seconds: float, samples: list[tuple[float, float]], pause_s: float
+) -> int:
     started_s = time.monotonic()
     calls = 0
 
@@ -91,7 +96,8 @@ async def _load(peer: Peer, seconds: float, samples: list[tuple[float, float]]) 
         chance = random.Random(number)
         while time.monotonic() - started_s < seconds:
             try:
-                calls += await (_odd if chance.random() < 0.3 else _small)(peer.port, chance)
+                ask = _odd if chance.random() < 0.3 else _small
+                calls += await ask(peer.port, chance, pause_s)
             except (ConnectionError, asyncio.IncompleteReadError):
                 continue
 
@@ -110,8 +116,8 @@ def growth_per_hour(samples: Sequence[tuple[float, float]]) -> float:
     return float(slope * 3600 / sizes_mb.mean())
 
 
-def run_samples(seconds: float) -> tuple[list[tuple[float, float]], int]:
-    """((seconds, MB) over the time, calls made)."""
+def run_samples(seconds: float, pause_s: float = 0.0) -> tuple[list[tuple[float, float]], int]:
+    """((seconds, MB) over the time, calls made). `pause_s`: of each client, between its calls."""
     proxy_cores, other_cores = _cores()
     origin, port = _free_port(), _free_port()
     child = [sys.executable, "-m", "bench.forwarding", "--child"]
@@ -122,15 +128,15 @@ def run_samples(seconds: float) -> tuple[list[tuple[float, float]], int]:
             _running([*child, "origin", str(origin), "0"], origin, other_cores),
             _running([*child, "segue", str(port), str(origin)], port, proxy_cores) as process,
         ):
-            calls = uvloop.run(_load(Peer("Segue", port, process), seconds, samples))
+            calls = uvloop.run(_load(Peer("Segue", port, process), seconds, samples, pause_s))
     finally:
         os.sched_setaffinity(0, proxy_cores | other_cores)
     return samples, calls
 
 
-def run(seconds: float = 60.0) -> list[dict[str, object]]:
+def run(seconds: float = 60.0, pause_s: float = 0.0) -> list[dict[str, object]]:
     """Memory over the time, and its growth."""
-    samples, calls = run_samples(seconds)
+    samples, calls = run_samples(seconds, pause_s)
     rows: list[dict[str, object]] = [
         {"after s": round(at_s), "MB resident": round(size_mb, 1)}
         for at_s, size_mb in samples[1::4]
@@ -143,7 +149,11 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0)
-    rows = run(parser.parse_args().seconds)
+    parser.add_argument(
+        "--pause", type=float, default=0.0, help="seconds between the calls of each client"
+    )
+    arguments = parser.parse_args()
+    rows = run(arguments.seconds, arguments.pause)
     table = Table(title="Segue in a mixed load")
     for column in rows[0]:
         table.add_column(column, justify="right")
