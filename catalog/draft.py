@@ -32,7 +32,7 @@ from catalog.layout import (
     check_file,
     sha256,
 )
-from catalog.matrices import FileMatrix, npy_header
+from catalog.matrices import FileMatrix, Tiles, npy_header
 from catalog.tracks import Model
 
 #: What an earlier job, or this one, has not finished; and scratch files within it.
@@ -86,9 +86,10 @@ class Draft:
         """An array (tracks, width), to be filled by blocks of rows: "vectors", "profile", …"""
         return self._matrix(self._building / f"{name}.npy", (self.tracks, width), dtype)
 
-    def scratch(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> FileMatrix:
-        """An array on disk that is no part of the snapshot."""
-        return self._matrix(self._scratch / f"{name}.npy", shape, dtype)
+    def tiles(self, name: str, width: int) -> Tiles:
+        """A matrix (tracks, width) on disk that is no part of the snapshot."""
+        shape = Tiles.shape(self.tracks, width)
+        return Tiles(self._matrix(self._scratch / f"{name}.npy", shape, np.float32), self.tracks)
 
     def _matrix(self, path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> FileMatrix:
         matrix = FileMatrix(path, shape, dtype)
@@ -169,11 +170,15 @@ class TextColumn:
     def extend(self, texts: Iterable[str]) -> None:
         """Append the next rows."""
         for text in texts:
-            encoded = _encode(text)
-            self._file.write(encoded)
-            self._size += len(encoded)
-            self._ends[self._row] = self._size
-            self._row += 1
+            self.append(text)
+
+    def append(self, text: str) -> None:
+        """Append the next row."""
+        encoded = _encode(text)
+        self._file.write(encoded)
+        self._size += len(encoded)
+        self._ends[self._row] = self._size
+        self._row += 1
 
     def finish(self) -> None:
         """Write down how long it became."""

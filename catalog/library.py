@@ -20,7 +20,7 @@ from catalog.errors import LibraryError
 from catalog.runs import Runs, clear_failure
 from catalog.schema import APPLICATION_ID, MIGRATIONS, migrate, schema_version
 from catalog.songs import Songs
-from catalog.tracks import Analysis, FileFacts, KnownFile, Model, Tags, Track
+from catalog.tracks import Analysis, FileFacts, KnownFile, Tags, Track
 
 FILE_NAME: Final = "library.db"
 
@@ -149,16 +149,6 @@ class Library(Analyses, Songs, Runs):
         rows = self._db.execute(
             f"SELECT {_TRACK_COLUMNS} FROM tracks {where} ORDER BY track_id",
             () if root_id is None else (root_id,),
-        )
-        return (_track(row) for row in rows)
-
-    def heard_tracks(self, model: Model) -> Iterator[Track]:
-        """The tracks that have this model's vector, in order of `track_id`."""
-        columns = ", ".join(f"tracks.{name}" for name in _TRACK_COLUMNS.split(", "))
-        rows = self._db.execute(
-            f"SELECT {columns} FROM tracks JOIN vectors USING (track_id) JOIN models"
-            " USING (model_id) WHERE name = ? AND version = ? ORDER BY tracks.track_id",
-            (model.name, model.version),
         )
         return (_track(row) for row in rows)
 

@@ -23,16 +23,22 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-import catalog.snapshot as snapshot_module
-import embedder.derivation as derivation_module
-import embedder.publish as publish_module
+import catalog.draft
+import catalog.layout
+import catalog.matrices
+import embedder.derivation
+import embedder.families
+import embedder.kinds
+import embedder.names
+import embedder.publish
 from catalog.errors import SnapshotError
 from catalog.library import Library
 from catalog.settings import LibrarySettings
 from catalog.snapshot import open_snapshot
 from catalog.tracks import FileFacts, Model, RunReport
 from embedder.errors import TROUBLE, DecodingError, EmbedderError, SourceError
-from embedder.models.registry import Analyser, Choice, choose_models, load, models_dir
+from embedder.models.analysers import Analyser
+from embedder.models.registry import Choice, choose_models, load_chosen
 from embedder.plan import Place, Plan, make_plan
 from embedder.progress import SILENT, Progress, Result
 from embedder.publish import publish
@@ -172,8 +178,7 @@ class _Job:
         self._library.finish_run(run_id, self._report)
 
     def _load(self) -> list[Analyser]:
-        folder = models_dir(self._settings, self._data)
-        return [load(entry, folder, self._settings.device) for entry in self._choice.entries]
+        return load_chosen(self._choice, self._settings, self._data)
 
     def _hear(
         self, plan: Plan, todo: Sequence[tuple[int, FileFacts]], stop: threading.Event
@@ -312,7 +317,16 @@ class _Job:
 def _derivation() -> str:
     """Names the code that derives a snapshot: other code may make another of the same library."""
     digest = hashlib.blake2b(digest_size=8)
-    for module in (derivation_module, publish_module, snapshot_module):
+    for module in (
+        catalog.draft,
+        catalog.layout,
+        catalog.matrices,
+        embedder.derivation,
+        embedder.families,
+        embedder.kinds,
+        embedder.names,
+        embedder.publish,
+    ):
         digest.update(Path(str(module.__file__)).read_bytes())
     return digest.hexdigest()
 

@@ -8,7 +8,7 @@ jingles are not skits where everything is that short.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -50,12 +50,12 @@ _SPEECH_LEAST: Final = 0.6
 _MUSIC_MOST: Final = 0.3
 
 
-def kinds(tracks: Sequence[Track], heard: Mapping[str, Float32]) -> NDArray[np.uint8]:
-    """Flags (n,) uint8. heard: label of `LABELS` → (n,) raw scores in 0…1, NaN unknown."""
-    flags = np.zeros(len(tracks), np.uint8)
-    for row, track in enumerate(tracks):
-        flags[row] = _written(track)
-    seconds = np.array([track.duration_s for track in tracks])
+def kinds(
+    written: NDArray[np.uint8], seconds: Float32, heard: Mapping[str, Float32]
+) -> NDArray[np.uint8]:
+    """Flags (n,) uint8. `written` (n,) is what `read_kinds` says of each track, `seconds` (n,) its
+    duration. heard: label of `LABELS` → (n,) raw scores in 0…1, NaN unknown."""
+    flags = written.copy()
     median = float(np.median(seconds)) if len(seconds) else 0.0
     flags[seconds < min(SHORT_S, _SHORT_PART * median)] |= SHORT
     flags[seconds > max(LONG_S, _LONG_TIMES * median)] |= LONG
@@ -68,7 +68,8 @@ def kinds(tracks: Sequence[Track], heard: Mapping[str, Float32]) -> NDArray[np.u
     return flags
 
 
-def _written(track: Track) -> int:
+def read_kinds(track: Track) -> int:
+    """The flags that a track's own words tell."""
     title, album = track.tags.title.casefold(), track.tags.album.casefold()
     genres = " / ".join(track.tags.genres).casefold()
     flags = 0

@@ -1,223 +1,241 @@
 """From the library to a snapshot: everything the ranker needs, derived and never edited.
 
-Deterministic: the same library gives the same arrays, and so the same bytes.
+Deterministic: the same library gives the same arrays, and so the same bytes. Streamed: tracks,
+vectors and scores pass in blocks, so that half a million tracks fit into some hundred megabytes.
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Hashable, Iterable, Sequence
-from itertools import pairwise
-from pathlib import Path, PurePosixPath
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.draft import Draft
+from catalog.layout import TEXT_KINDS
 from catalog.library import Library
-from catalog.snapshot import SnapshotArrays, TagGroup, write_snapshot
+from catalog.matrices import FileMatrix, Matrix, blocks
 from catalog.tracks import Float32, Int64, Model, Track
-from embedder.derivation import centre, coarse, hubness, normal_scores, profiles, whiten
-from embedder.kinds import LABELS, kinds
+from embedder.derivation import (
+    coarse_rows,
+    coarse_width,
+    hubness,
+    normal_column,
+    origin,
+    profile_rows,
+    profile_width,
+    quantiles_below,
+    whiten_rows,
+)
+from embedder.families import Identities, families, identity
+from embedder.kinds import LABELS, kinds, read_kinds
 from embedder.models.registry import ENTRIES
+from embedder.names import MOST_GENRES, album_name, artist_name, genre_names
 
 #: A label that no track of the library passes with this score only makes odd winners.
 LEAST_HEARD: Final = 0.03
 
-#: So many genres of a file count; what separates several in one tag.
-MOST_GENRES: Final = 3
-_GENRES: Final = re.compile(r"[;,/|\\]")
-
-#: Two files of one artist and title are one recording when they differ by no more than this.
-SAME_RECORDING_S: Final = 2.0
-
 #: Further out than this, a z-score is an accident of a column that hardly varies.
 _FARTHEST_Z: Final = 5.0
 
-#: Titles that many different recordings bear.
-_NO_TITLE: Final = re.compile(r"(audio ?)?(track|untitled|unknown|titel|piste|pista)?[ _-]*\d*")
-_FEATURING: Final = re.compile(r"[(\[]?\b(feat|ft|featuring)\b\.? .*")
-_DISC_FOLDER: Final = re.compile(r"(cd|dis[ck])[ _-]*\d+")
 
+def publish(library: Library, data: Path, models: Sequence[Model], *, keep: int = 2) -> str:
+    """Write a snapshot of all tracks that the first of `models` has heard: its vectors, and the tag
+    scores of each that gives any. Returns the version.
 
-def publish(library: Library, data: Path, models: Sequence[Model]) -> str:
-    """Write a snapshot of all tracks that the first of `models` has heard. Returns its version."""
-    return write_snapshot(data, derive(library, models))
-
-
-def derive(library: Library, models: Sequence[Model]) -> SnapshotArrays:
-    """The arrays to publish: vectors of `models[0]`, tag scores of each that gives any."""
-    main = models[0]
-    track_ids, raw = library.vectors(main)
-    heard = set(track_ids.tolist())
-    tracks = [track for track in library.tracks() if track.track_id in heard]
-    # A timbre's numbers are of different kinds; a network's features share one scale.
-    vectors = whiten(centre(standardise(raw) if _unscaled(main) else raw))
-    tag_groups: dict[str, TagGroup] = {}
-    told: dict[str, Float32] = {}
-    for model in models:
-        if model.labels:
-            scores = _aligned(library, model, track_ids)
-            tag_groups[_tag_group(model)] = tag_group(model.labels, scores)
-            told |= {label: scores[:, model.labels.index(label)].copy() for label in LABELS
-                     if label in model.labels}  # fmt: skip
-    profile = profiles(list(tag_groups.values()), len(vectors))
-    return SnapshotArrays(
-        model=main,
-        vectors=vectors,
-        track_ids=track_ids,
-        artist=_codes(_artist_name(track) for track in tracks),
-        album=_codes(_album_name(track) for track in tracks),
-        recording=recording_families(tracks),
-        duration_s=np.array([track.duration_s for track in tracks], np.float32),
-        year=np.array([min(track.tags.year or 0, 9999) for track in tracks], np.int16),
-        text={
-            "path": [track.file.path for track in tracks],
-            "title": [track.tags.title for track in tracks],
-            "artist": [track.tags.artist for track in tracks],
-            "album": [track.tags.album for track in tracks],
-        },
-        tag_groups=tag_groups,
-        hub=hubness(vectors),
-        profile=profile,
-        coarse=coarse(vectors, profile),
-        kind=kinds(tracks, told),
-        genres=genre_codes(tracks),
-    )
-
-
-def genre_codes(tracks: Sequence[Track]) -> NDArray[np.int32]:
-    """(n, `MOST_GENRES`) int32: the same code for the same genre, first named first; -1 for none.
-
-    One tag often holds several, as in "Jazz; Fusion".
+    Raises:
+        OSError: the disk is full; what was published stays published.
+        catalog.errors.LibraryError: the library cannot be read.
     """
-    codes: dict[str, int] = {}
-    found = np.full((len(tracks), MOST_GENRES), -1, np.int32)
-    for row, track in enumerate(tracks):
-        names = (simplify(part) for tag in track.tags.genres for part in _GENRES.split(tag))
-        named = [name for name in dict.fromkeys(names) if name][:MOST_GENRES]
-        found[row, : len(named)] = [codes.setdefault(name, len(codes)) for name in named]
-    return found
+    main = models[0]
+    with library.reading(), Draft(data, main, library.count_analysed(main)) as draft:
+        vectors = draft.matrix("vectors", main.dim)
+        track_ids = _fill_vectors(library, main, vectors)
+        draft.column("track_ids", track_ids)
+        # A timbre's numbers are of different kinds; a network's features share one scale.
+        if _unscaled(main):
+            standardise_rows(vectors)
+        whiten_rows(vectors, origin(vectors))
+        draft.column("hub", hubness(vectors))
+        told: dict[str, Float32] = {}
+        groups = [_tags(library, draft, model, track_ids, told) for model in models if model.labels]
+        profile = draft.matrix("profile", profile_width([one.shape[1] for one in groups]))
+        profile_rows(groups, profile)
+        coarse = draft.matrix("coarse", coarse_width(main.dim, profile.shape[1]))
+        coarse_rows(vectors, profile, coarse)
+        facts = _Facts.of(library, draft, track_ids)
+        for name, column in facts.columns().items():
+            draft.column(name, column)
+        draft.matrix("genres", MOST_GENRES, np.int32)[:] = facts.genres
+        draft.column("kind", kinds(facts.written, facts.duration_s, told))
+        return draft.publish(keep=keep)
+
+
+def _fill_vectors(library: Library, model: Model, vectors: Matrix) -> Int64:
+    """Raw vectors in order of track number; returns the numbers, (n,) int64."""
+    track_ids = np.zeros(vectors.shape[0], np.int64)
+    row = 0
+    for ids, block in library.vector_blocks(model):
+        track_ids[row : row + len(ids)] = ids
+        vectors[row : row + len(ids)] = block
+        row += len(ids)
+    return track_ids
 
 
 def standardise(values: Float32) -> Float32:
     """Z-score each column of (n, d) over the rows; columns that do not vary become 0."""
-    if len(values) == 0:
-        return values.astype(np.float32)
-    wide = values.astype(np.float64)
-    mean, deviation = wide.mean(0), wide.std(0)
+    standardised = values.astype(np.float32)
+    standardise_rows(standardised)
+    return standardised
+
+
+def standardise_rows(rows: Matrix) -> None:
+    """`standardise` in place, block by block."""
+    n, d = rows.shape
+    mean = np.zeros(d)
+    squares = np.zeros(d)
+    seen = 0
+    for part in blocks(n, d):  # Chan, Golub and LeVeque 1979: block means and squares joined
+        block = rows[part].astype(np.float64)
+        here, count = block.mean(0), len(block)
+        away = here - mean
+        squares += ((block - here) ** 2).sum(0) + away**2 * (seen * count / (seen + count))
+        seen += count
+        mean += away * (count / seen)
+    deviation = np.sqrt(squares / max(n, 1))
     varies = deviation > 1e-6 * (np.abs(mean) + 1e-3)
-    z = np.where(varies, (wide - mean) / np.where(varies, deviation, 1.0), 0.0)
-    return np.clip(z, -_FARTHEST_Z, _FARTHEST_Z).astype(np.float32)
+    divisor = np.where(varies, deviation, 1.0)
+    for part in blocks(n, d):
+        z = np.where(varies, (rows[part] - mean) / divisor, 0.0)
+        rows[part] = np.clip(z, -_FARTHEST_Z, _FARTHEST_Z).astype(np.float32)
 
 
-def tag_group(labels: Sequence[str], scores: Float32) -> TagGroup:
-    """Scores (n, t) in 0…1 → normal scores of the labels that some track has.
+def _tags(
+    library: Library, draft: Draft, model: Model, track_ids: Int64, told: dict[str, Float32]
+) -> FileMatrix:
+    """A group of tags: normal scores of the labels that some track has, a float16 matrix.
 
-    Rows of NaN are tracks that were not judged: they say nothing, and their scores are 0.
+    Tracks that the model has not heard say nothing: their scores are 0. `told` takes the raw scores
+    of the labels that tell kinds of tracks, NaN where unknown.
+
+    Scores come by rows and are ranked by columns: in between they lie on disk.
     """
-    known = np.isfinite(scores).all(1)
-    heard = np.flatnonzero((scores[known] > LEAST_HEARD).any(0))
-    z = np.zeros((len(scores), len(heard)), np.float16)
-    z[known] = normal_scores(scores[known][:, heard])
-    return TagGroup(tuple(labels[i] for i in heard.tolist()), z)
+    n = len(track_ids)
+    tiles = draft.tiles(model.name, len(model.labels))
+    known = np.zeros(n, np.bool_)
+    most = np.zeros(len(model.labels), np.float32)
+    for part, there, rows in _aligned(library, model, track_ids, tiles.parts()):
+        known[part] = there
+        tiles.set_rows(part, rows)
+        most = np.maximum(most, rows.max(0, initial=0.0))
+    heard = np.flatnonzero(most > LEAST_HEARD)
+    below = quantiles_below(int(known.sum()))
+    scores = draft.tag_group(_tag_group(model), [model.labels[label] for label in heard.tolist()])
+    kept = {model.labels.index(label): label for label in LABELS if label in model.labels}
+    for label in sorted({*heard.tolist(), *kept}):
+        column = tiles.column(label)
+        if label in kept:
+            told[kept[label]] = np.where(known, column, np.float32(np.nan)).astype(np.float32)
+        column[known] = normal_column(column[known], below)
+        tiles.set_column(label, column)
+    for part in tiles.parts():
+        scores[part] = tiles.rows(part)[:, heard]
+    return scores
 
 
-def recording_families(tracks: Sequence[Track]) -> NDArray[np.int32]:
-    """A code for each track, equal for versions of one recording, (n,) int32.
-
-    One recording are files of the same MusicBrainz recording, of the same content, or of the
-    same artist and title whose durations differ by at most 2 s.
-    """
-    parent = list(range(len(tracks)))
-
-    def find(row: int) -> int:
-        while parent[row] != row:
-            parent[row] = parent[parent[row]]
-            row = parent[row]
-        return row
-
-    def join(rows: Iterable[int]) -> None:
-        first, *others = rows
-        for other in others:
-            low, high = sorted((find(first), find(other)))
-            parent[high] = low
-
-    for same in (_same_identity(tracks), _same_content(tracks)):
-        for rows in same:
-            join(rows)
-    for rows in _same_title(tracks):
-        by_duration = sorted(rows, key=lambda row: tracks[row].duration_s)
-        for shorter, longer in pairwise(by_duration):
-            if tracks[longer].duration_s - tracks[shorter].duration_s <= SAME_RECORDING_S:
-                join((shorter, longer))
-    return _codes(find(row) for row in range(len(tracks)))
+def _aligned(
+    library: Library, model: Model, track_ids: Int64, parts: Iterable[slice]
+) -> Iterator[tuple[slice, NDArray[np.bool_], Float32]]:
+    """A model's scores in the snapshot's row order, part by part: whether it has heard each track,
+    and its scores, 0 where not."""
+    source = library.score_blocks(model)
+    ids = np.zeros(0, np.int64)
+    scores = np.zeros((0, len(model.labels)), np.float32)
+    for part in parts:
+        wanted = track_ids[part]
+        there = np.zeros(len(wanted), np.bool_)
+        rows = np.zeros((len(wanted), len(model.labels)), np.float32)
+        while True:
+            at = np.minimum(np.searchsorted(wanted, ids), len(wanted) - 1)
+            ours = wanted[at] == ids
+            there[at[ours]] = True
+            rows[at[ours]] = scores[ours]
+            if len(ids) and ids[-1] > wanted[-1]:
+                break  # the next part takes the rest of this block
+            block = next(source, None)
+            if block is None:
+                break
+            ids, scores = block
+        yield part, there, rows
 
 
-def _same_identity(tracks: Sequence[Track]) -> Iterable[list[int]]:
-    return _groups(track.tags.musicbrainz_recording_id for track in tracks)
+@dataclass(slots=True)
+class _Facts:
+    """What the tracks' own words say, one row each."""
 
+    artist: NDArray[np.int32]
+    album: NDArray[np.int32]
+    duration_s: Float32
+    year: NDArray[np.int16]
+    genres: NDArray[np.int32]
+    written: NDArray[np.uint8]
+    identities: Identities
+    _codes: dict[str, dict[Hashable, int]] = field(default_factory=dict)
 
-def _same_content(tracks: Sequence[Track]) -> Iterable[list[int]]:
-    return _groups(track.content_key for track in tracks)
+    @classmethod
+    def of(cls, library: Library, draft: Draft, track_ids: Int64) -> _Facts:
+        """Reads every track once; texts go straight into the draft."""
+        n = len(track_ids)
+        facts = cls(
+            np.zeros(n, np.int32), np.zeros(n, np.int32), np.zeros(n, np.float32),
+            np.zeros(n, np.int16), np.full((n, MOST_GENRES), -1, np.int32), np.zeros(n, np.uint8),
+            Identities(*(np.zeros(n, np.int64) for _ in range(3))),
+        )  # fmt: skip
+        texts = [draft.text(kind) for kind in TEXT_KINDS]
+        wanted = iter(enumerate(track_ids.tolist()))
+        row, track_id = next(wanted, (0, 0))
+        for track in library.tracks() if n else ():
+            if track.track_id != track_id:
+                continue
+            facts._read(row, track)
+            tags = track.tags
+            for text, value in zip(
+                texts, (track.file.path, tags.title, tags.artist, tags.album), strict=True
+            ):
+                text.append(value)
+            row, track_id = next(wanted, (0, 0))
+        return facts
 
+    def _read(self, row: int, track: Track) -> None:
+        self.artist[row] = self._code("artist", artist_name(track))
+        self.album[row] = self._code("album", album_name(track))
+        self.duration_s[row] = track.duration_s
+        self.year[row] = min(track.tags.year or 0, 9999)
+        for place, name in enumerate(genre_names(track)):
+            self.genres[row, place] = self._code("genre", name)
+        self.written[row] = read_kinds(track)
+        ours = self.identities
+        ours.recording[row], ours.content[row], ours.name[row] = identity(track)
 
-def _same_title(tracks: Sequence[Track]) -> Iterable[list[int]]:
-    def name(track: Track) -> tuple[str, str] | None:
-        artist, title = _artist_name(track), simplify(track.tags.title)
-        return None if not artist or _NO_TITLE.fullmatch(title) else (artist, title)
+    def _code(self, kind: str, key: Hashable) -> int:
+        """Equal keys, equal codes, numbered as they first appear; -1 for "" and None."""
+        if key is None or key == "":
+            return -1
+        numbers = self._codes.setdefault(kind, {})
+        return numbers.setdefault(key, len(numbers))
 
-    return _groups(name(track) for track in tracks)
-
-
-def _groups(keys: Iterable[Hashable]) -> Iterable[list[int]]:
-    """Rows that share a key; empty keys are no keys."""
-    rows: dict[Hashable, list[int]] = {}
-    for row, key in enumerate(keys):
-        if key:
-            rows.setdefault(key, []).append(row)
-    return rows.values()
-
-
-def simplify(name: str) -> str:
-    """A name as it is compared: compatible characters, no case, single spaces."""
-    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
-
-
-def _artist_name(track: Track) -> str:
-    name = simplify(track.tags.artist or track.tags.album_artist)
-    return _FEATURING.sub("", name).strip() or name
-
-
-def _album_name(track: Track) -> tuple[str, str] | None:
-    """The album with its artist, or else with its folder: many albums are "Greatest Hits"."""
-    album = simplify(track.tags.album)
-    if not album:
-        return None
-    folder = PurePosixPath(track.file.path).parent
-    if _DISC_FOLDER.fullmatch(folder.name.casefold()):
-        folder = folder.parent
-    return album, simplify(track.tags.album_artist) or f"/{track.root_id}/{folder}"
-
-
-def _codes(keys: Iterable[Hashable]) -> NDArray[np.int32]:
-    """Equal keys, equal codes, numbered as they first appear; -1 for "" and None."""
-    numbers: dict[Hashable, int] = {}
-    return np.array(
-        [-1 if key is None or key == "" else numbers.setdefault(key, len(numbers)) for key in keys],
-        np.int32,
-    )
-
-
-def _aligned(library: Library, model: Model, track_ids: Int64) -> Float32:
-    """Scores of a model in the snapshot's row order, NaN for tracks that it has not heard."""
-    ids, scores = library.scores(model)
-    aligned = np.full((len(track_ids), len(model.labels)), np.nan, np.float32)
-    rows = np.searchsorted(track_ids, ids)
-    there = (rows < len(track_ids)) & (track_ids[np.minimum(rows, len(track_ids) - 1)] == ids)
-    aligned[rows[there]] = scores[there]
-    return aligned
+    def columns(self) -> Mapping[str, NDArray[np.generic]]:
+        """The snapshot's columns that follow."""
+        return {
+            "artist": self.artist,
+            "album": self.album,
+            "recording": families(self.identities, self.duration_s),
+            "duration_s": self.duration_s,
+            "year": self.year,
+        }
 
 
 def _unscaled(model: Model) -> bool:

@@ -1,15 +1,23 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from catalog.kinds import LIVE, LONG, SEASONAL, SHORT, SPOKEN
-from catalog.tracks import FileFacts, Tags, Track
-from embedder.kinds import kinds
+from catalog.tracks import FileFacts, Float32, Tags, Track
+from embedder import kinds as told
+from embedder.kinds import read_kinds
 
 
 def track(seconds: float = 200.0, **tags: object) -> Track:
     return Track(1, 1, FileFacts("a.mp3", 1, 1), "k", seconds, Tags(**tags))  # type: ignore[arg-type]
+
+
+def kinds(tracks: list[Track], heard: dict[str, Float32]) -> Any:
+    written = np.array([read_kinds(one) for one in tracks], np.uint8)
+    return told.kinds(written, np.array([one.duration_s for one in tracks], np.float32), heard)
 
 
 @pytest.mark.parametrize(

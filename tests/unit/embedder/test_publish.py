@@ -4,19 +4,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from catalog import analyses, matrices
 from catalog.library import Library
-from catalog.snapshot import open_snapshot
+from catalog.snapshot import Snapshot, open_snapshot
 from catalog.tracks import Analysis, FileFacts, Model, Tags, Track
+from embedder.families import recording_families
 from embedder.models.registry import MN04, TIMBRE
-from embedder.publish import (
-    derive,
-    genre_codes,
-    publish,
-    recording_families,
-    simplify,
-    standardise,
-    tag_group,
-)
+from embedder.names import genre_names, simplify
+from embedder.publish import publish, standardise
 
 MOODS = Model("jamendo-moods", "test", 0, ("calm", "dark", "funny"))
 
@@ -66,14 +61,30 @@ def test_simplify_compares_what_people_mean() -> None:
     assert simplify("ＡＢＣ  Straße\n") == simplify("abc strasse") == "abc strasse"
 
 
-def test_genres_are_codes_and_one_tag_may_hold_several() -> None:
-    tracks = [
-        track(1, genres=("Jazz; Fusion", "jazz")),
-        track(2, genres=("FUSION",)),
-        track(3),
-        track(4, genres=("a", "b/c", "d")),
-    ]
-    assert genre_codes(tracks).tolist() == [[0, 1, -1], [1, -1, -1], [-1] * 3, [2, 3, 4]]
+def published(data: Path) -> Snapshot:
+    snapshot = open_snapshot(data, verify=True)
+    assert snapshot is not None
+    return snapshot
+
+
+def test_one_tag_may_hold_several_genres() -> None:
+    assert genre_names(track(1, genres=("Jazz; Fusion", "jazz"))) == ["jazz", "fusion"]
+    assert genre_names(track(4, genres=("a", "b/c", "d"))) == ["a", "b", "c"]
+
+
+def test_genres_are_codes(tmp_path: Path) -> None:
+    with Library.open(tmp_path) as library:
+        root = library.root_id(Path("/music"))
+        vector = np.ones(TIMBRE.dim, np.float32)
+        for row, genres in enumerate([("Jazz; Fusion",), ("FUSION",), ()]):
+            file = FileFacts(f"{row}.mp3", row, row)
+            library.store(
+                root, file, str(row), 1.0, Tags(genres=genres), [Analysis(TIMBRE.model, vector)]
+            )
+        publish(library, tmp_path, [TIMBRE.model])
+    genres = published(tmp_path).genres
+    assert genres is not None
+    assert genres.tolist() == [[0, 1, -1], [1, -1, -1], [-1] * 3]
 
 
 def test_constant_columns_stay_finite() -> None:
@@ -89,9 +100,17 @@ def test_an_outlier_is_held_back() -> None:
     assert standardise(values).max() == 5
 
 
-def test_tag_groups_keep_what_is_heard_and_know_the_unknown() -> None:
-    scores = np.float32([[0.5, 0.01, 0.2], [0.1, 0.02, 0.4], [np.nan, np.nan, np.nan]])
-    group = tag_group(("rock", "never", "calm"), scores)
+def test_tag_groups_keep_what_is_heard_and_know_the_unknown(tmp_path: Path) -> None:
+    moods = replace(MOODS, labels=("rock", "never", "calm"))
+    with Library.open(tmp_path) as library:
+        root = library.root_id(Path("/music"))
+        for row, scores in enumerate([[0.5, 0.01, 0.2], [0.1, 0.02, 0.4], None]):
+            heard = [Analysis(TIMBRE.model, np.full(TIMBRE.dim, row, np.float32))]
+            if scores:
+                heard.append(Analysis(moods, None, np.float32(scores)))
+            library.store(root, FileFacts(f"{row}", row, row), str(row), 1.0, Tags(), heard)
+        publish(library, tmp_path, [TIMBRE.model, moods])
+    group = published(tmp_path).tag_groups["moods"]
     assert group.labels == ("rock", "calm")
     assert group.scores.dtype == np.float16
     assert group.scores[2].tolist() == [0, 0]
@@ -158,6 +177,24 @@ def test_vectors_of_another_version_stay_out(tmp_path: Path) -> None:
     old = replace(TIMBRE.model, version="timbre-older")
     with Library.open(tmp_path) as library:
         fill(library, 5, old, moods=False)
-        arrays = derive(library, [TIMBRE.model])
-        assert len(arrays.track_ids) == 0
-        assert len(derive(library, [old]).track_ids) == 5
+        for model, tracks in ((TIMBRE.model, 0), (old, 5)):
+            publish(library, tmp_path, [model])
+            assert published(tmp_path).n == tracks
+
+
+def test_blocks_and_tiles_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Library.open(tmp_path) as library:
+        fill(library, 50, MN04.model)
+        publish(library, tmp_path / "whole", [MN04.model, MOODS])
+        monkeypatch.setattr(matrices, "_MOST_ROWS", 7)
+        monkeypatch.setattr(matrices.Tiles, "rows_each", 7)
+        monkeypatch.setattr(analyses, "BLOCK_ROWS", 5)
+        publish(library, tmp_path / "parts", [MN04.model, MOODS])
+    whole, parts = published(tmp_path / "whole"), published(tmp_path / "parts")
+    np.testing.assert_allclose(whole.vectors, parts.vectors, atol=1e-5)
+    for name, group in whole.tag_groups.items():
+        np.testing.assert_array_equal(group.scores, parts.tag_groups[name].scores)
+    np.testing.assert_array_equal(whole.artist, parts.artist)
+    assert whole.profile is not None
+    assert parts.profile is not None
+    np.testing.assert_allclose(np.abs(whole.profile), np.abs(parts.profile), atol=1e-3)
