@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import uvicorn
 
 #: Real music, weights, traces and schemas that may lie beside a checkout (see docs/development.md).
 SHARED = Path(os.environ.get("SEGUE_SHARED", Path(__file__).resolve().parents[2] / "shared"))
@@ -21,6 +25,19 @@ def _shared(*parts: str) -> Path:
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_endings() -> Iterator[None]:
+    """Servers of this process look a hundred times a second whether they are to end, not ten."""
+
+    async def nap(seconds: float) -> None:
+        await asyncio.sleep(min(seconds, 0.01))
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(uvicorn.server, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": nap}))
+    yield
+    patch.undo()
 
 
 @pytest.fixture(scope="session")

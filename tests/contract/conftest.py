@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +32,9 @@ from tests.contract.upstream import FakeServer
 
 DIM = 8
 
+#: Catalogs made so far, by what the server holds.
+_catalogs: dict[str, Path] = {}
+
 
 def write_catalog(data: Path, server: FakeServer) -> None:
     """A library and a snapshot of the fake server's songs, as an embedding run leaves them.
@@ -42,7 +48,7 @@ def write_catalog(data: Path, server: FakeServer) -> None:
     vectors -= vectors.mean(axis=0)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     with Library.open(data) as library:
-        roots = {1: library.root_id(data / "music1"), 2: library.root_id(data / "music2")}
+        roots = {number: library.root_id(Path(f"/nowhere/music{number}")) for number in (1, 2)}
         ids = [
             library.store(
                 roots[s["_folder"]], FileFacts(s["path"], s["size"], 1), s["id"],
@@ -128,6 +134,23 @@ async def serving(server: FakeServer) -> AsyncIterator[str]:
         await task
 
 
+async def _write_linked_catalog(data: Path, server: FakeServer, upstream: UpstreamSettings) -> None:
+    """As `write_catalog`, linked as by `segue link`; made once for servers with the same songs."""
+    key = repr((server.songs, server.users))
+    begun = (data / "library.db").exists()
+    if key in _catalogs and not begun:
+        shutil.copytree(_catalogs[key], data, dirs_exist_ok=True)
+        return
+    write_catalog(data, server)
+    async with Client(upstream) as client:
+        report = await link_server(client, data)
+        assert report.linked == len(server.songs)
+    if not begun:
+        kept = Path(tempfile.mkdtemp(prefix="segue-catalog-"))
+        atexit.register(shutil.rmtree, kept)
+        _catalogs[key] = Path(shutil.copytree(data, kept, dirs_exist_ok=True))
+
+
 @contextlib.asynccontextmanager
 async def keep_house(
     data: Path,
@@ -141,15 +164,13 @@ async def keep_house(
 ) -> AsyncIterator[House]:
     """Everything up, linked as `segue link` does it, and down again."""
     server = server or FakeServer()
-    if embedded:
+    if embedded and not linked:
         write_catalog(data, server)
     async with contextlib.AsyncExitStack() as stack:
         upstream_url = await stack.enter_async_context(serving(server))
         upstream = UpstreamSettings(upstream_url, "admin", "sesame")
         if embedded and linked:
-            async with Client(upstream) as client:
-                report = await link_server(client, data)
-                assert report.linked == len(server.songs)
+            await _write_linked_catalog(data, server, upstream)
         listening = ServerSettings(
             host="127.0.0.1", port=0, drain_s=0.5, trusted_proxies=trusted_proxies
         )

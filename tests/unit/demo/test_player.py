@@ -73,7 +73,7 @@ def upstream() -> Iterator[Upstream]:
 
     server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
     known = Upstream(f"http://{LOOPBACK}:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     yield known
     server.shutdown()
