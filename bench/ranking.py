@@ -18,7 +18,6 @@ import numpy as np
 
 from bench.synthetic import DIM, synthesise
 from catalog.snapshot import Snapshot, open_snapshot
-from ranker import search
 from ranker.picks import Context, Seed
 from ranker.rank import rank
 from ranker.settings import RankingSettings
@@ -65,17 +64,21 @@ def _time(snapshot: Snapshot, seed: int, count: int) -> float:
 
 def _recall(snapshot: Snapshot, seeds: list[int]) -> float:
     shares = []
-    most, share = search.FULL_MOST, search.FULL_SHARE
     for seed in seeds:
-        found = []
-        for limits in ((most, share), (snapshot.n, 1.0)):
-            search.FULL_MOST, search.FULL_SHARE = limits  # type: ignore[misc]
-            picks = rank(
-                snapshot, [Seed(seed)], Context(), RankingSettings(), RECALL_AT, plain=True
+        found = [
+            rank(
+                snapshot,
+                [Seed(seed)],
+                Context(),
+                RankingSettings(),
+                RECALL_AT,
+                plain=True,
+                exact=exact,
             )
-            found.append({pick.row for pick in picks})
-        search.FULL_MOST, search.FULL_SHARE = most, share  # type: ignore[misc]
-        shares.append(len(found[0] & found[1]) / RECALL_AT)
+            for exact in (False, True)
+        ]
+        two, one = ({pick.row for pick in picks} for picks in found)
+        shares.append(len(two & one) / RECALL_AT)
     return float(np.mean(shares))
 
 

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.kinds import SEASONAL
 from catalog.snapshot import Snapshot
 from ranker.picks import Context, Seed
 
 Mask = NDArray[np.bool_]
 
+#: The only season that the flag knows is Christmas.
+CHRISTMAS_MONTH: Final = 12
+
+
+def in_season(month: int) -> int:
+    """Flags of `catalog.kinds` for `Context.open_kinds` in a month (1…12)."""
+    return SEASONAL if month == CHRISTMAS_MONTH else 0
+
 
 def allowed(snapshot: Snapshot, seeds: Sequence[Seed], context: Context) -> Mask:
-    """(n,) bool: within the call's limits, neither a seed nor excluded."""
+    """(n,) bool: within the call's limits, neither a seed, nor excluded, nor never wanted."""
     mask = np.ones(snapshot.n, np.bool_) if context.eligible is None else context.eligible.copy()
     gone = [*(seed.row for seed in seeds), *context.excluded]
+    if context.taste is not None:
+        gone += context.taste.gated
     mask[[row for row in gone if 0 <= row < snapshot.n]] = False
     return mask
 
@@ -35,9 +47,9 @@ def of_open_kind(snapshot: Snapshot, seeds: Sequence[Seed], context: Context) ->
 
 def other_recordings(
     snapshot: Snapshot, rows: NDArray[np.intp], seeds: Sequence[Seed], context: Context
-) -> NDArray[np.intp]:
-    """Those of `rows` that are no version of a seed or of anything excluded."""
+) -> Mask:
+    """(r,) bool: those of `rows` that are no version of a seed or of anything excluded."""
     gone = [*(seed.row for seed in seeds), *context.excluded]
     known = snapshot.recording[[row for row in gone if 0 <= row < snapshot.n]]
-    recordings = np.unique(known[known >= 0])
-    return rows[~np.isin(snapshot.recording[rows], recordings)]
+    mask: Mask = ~np.isin(snapshot.recording[rows], known[known >= 0])
+    return mask

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ranker.taste import Taste
+
 
 @dataclass(frozen=True, slots=True)
 class Seed:
@@ -29,7 +31,9 @@ class Context:
         skipped: rows skipped in this session; what is near them is less wanted for a while.
         skipped_ages_s: seconds since each of `skipped`; missing ones count as just now.
         open_kinds: flags of `catalog.kinds` that may come although no seed is of that kind, as
-            seasonal music in its season.
+            seasonal music in its season (`ranker.gates.in_season`).
+        taste: what the listener returns to; None where it is not known.
+        chance: picks another of several near equal orders; 0 leaves chance out.
     """
 
     eligible: NDArray[np.bool_] | None = None
@@ -40,6 +44,8 @@ class Context:
     skipped: tuple[int, ...] = ()
     skipped_ages_s: tuple[float, ...] = ()
     open_kinds: int = 0
+    taste: Taste | None = None
+    chance: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,11 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """A chosen row. `score` is the sum of the values of its reasons."""
+    """A chosen row. `score` is the sum of the values of its reasons.
+
+    What the others in the house return to moves the order a little and is in no reason and no
+    score: nobody can read it off.
+    """
 
     row: int
     score: float

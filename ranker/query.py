@@ -1,4 +1,4 @@
-"""What is looked for: seeds and session as vectors, made once for a call."""
+"""What is looked for: seeds and session as vectors, made once for a call, and how rows compare."""
 
 from __future__ import annotations
 
@@ -28,6 +28,21 @@ _FORGOTTEN: Final = 0.03
 
 
 @dataclass(frozen=True, slots=True)
+class Likeness:
+    """Cosines of r rows to all that a query holds: one product for all terms.
+
+    Attributes:
+        wanted (r, s), unwanted (r, u), skipped (r, k): float32 in -1…1.
+        flow: (r,) float32; None where nothing was heard.
+    """
+
+    wanted: Float32
+    unwanted: Float32
+    skipped: Float32
+    flow: Float32 | None
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """Vectors to compare rows with.
 
@@ -47,6 +62,21 @@ class Query:
     skipped_weights: Float32
     flow: Float32 | None
     profile: Float32 | None
+
+    def likeness(self, vectors: Float32) -> Likeness:
+        """Of rows (r, d), or of their first columns."""
+        columns = vectors.shape[1]
+        flow = () if self.flow is None else (self.flow[np.newaxis],)
+        parts = (self.wanted, self.unwanted, self.skipped, *flow)
+        joined = np.concatenate(parts)[:, :columns]
+        found = vectors @ joined.T  # (r, d) @ (d, s + u + k + 1) -> (r, s + u + k + 1)
+        s, u, k = len(self.wanted), len(self.unwanted), len(self.skipped)
+        return Likeness(
+            found[:, :s],
+            found[:, s : s + u],
+            found[:, s + u : s + u + k],
+            None if self.flow is None else found[:, -1],
+        )
 
     @classmethod
     def of(
@@ -113,4 +143,4 @@ def _profile(snapshot: Snapshot, wanted: Sequence[Seed]) -> Float32 | None:
 
 
 def _rows(matrix: NDArray[Any], rows: Sequence[int]) -> Float32:
-    return np.asarray(np.asarray(matrix)[np.array(rows, np.intp)], np.float32)
+    return np.asarray(matrix[np.array(rows, np.intp)], np.float32)

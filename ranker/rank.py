@@ -1,6 +1,6 @@
 """Seeds and context in, picks in order out.
 
-Three steps: a coarse pass finds the rows worth looking at (ranker.search), each of those gets all
+Three steps: coarse looks find the rows worth scoring (ranker.search), each of those gets all
 terms in full (ranker.terms), and a greedy choice spaces them (ranker.spacing). All steps only add
 terms, and each term is a reason of the pick. Exact where the library is small, and all but exact
 where it is large (see docs/quality.md).
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from catalog.snapshot import Snapshot
 from catalog.tracks import Float32
-from ranker import gates, reasons, search, spacing, terms
+from ranker import gates, motion, reasons, search, spacing, terms
 from ranker.picks import Context, Pick, Seed
 from ranker.query import Query
 from ranker.settings import RankingSettings
@@ -30,19 +30,31 @@ POOL_LEAST: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """Rows, best first: their vectors, terms (weighted, by name) and the sum of those."""
+    """Rows with their terms (weighted, by name), the sum of those, and what they are like.
+
+    `order` is that sum with what is in no reason (see `ranker.picks.Pick`).
+    """
 
     rows: NDArray[np.intp]
     vectors: Float32
+    likeness: Float32
     terms: dict[str, Float32]
     total: Float32
+    order: Float32
 
     def best(self, size: int) -> _Scored:
-        # Rows come in the coarse pass's order: by number first, so that ties go to the lower.
-        by_row = np.argsort(self.rows)
-        at = by_row[search.best(self.total[by_row], size)]
+        """The `size` best, best first; ties go to the lower row."""
+        at = search.top(self.order, size)
+        at = at[np.argsort(-self.order[at], kind="stable")]
         parts = {name: values[at] for name, values in self.terms.items()}
-        return _Scored(self.rows[at], self.vectors[at], parts, self.total[at])
+        return _Scored(
+            self.rows[at],
+            self.vectors[at],
+            self.likeness[at],
+            parts,
+            self.total[at],
+            self.order[at],
+        )
 
 
 class _Ranking:
@@ -54,58 +66,75 @@ class _Ranking:
         seeds: Sequence[Seed],
         context: Context,
         settings: RankingSettings,
+        *,
+        exact: bool,
     ) -> None:
-        self.snapshot, self.seeds, self.settings = snapshot, seeds, settings
+        self.snapshot, self.seeds, self.settings, self.exact = snapshot, seeds, settings, exact
         self.query = Query.of(snapshot, seeds, context, settings)
         self.tagged = terms.mean_tags(snapshot, seeds)
-        self.coarse, self.spread = search.coarse_scores(snapshot, self.query, context, settings)
+        self.coarse = search.coarse_pass(snapshot, self.query, context, settings)
 
     def plain(self, context: Context, count: int) -> list[Pick]:
         """By score alone."""
         mask = gates.allowed(self.snapshot, self.seeds, context)
-        rows = search.best(self.coarse, search.full_size(self.snapshot.n, count), mask)
-        scored = self._score(rows, context).best(count)
+        scored = self._score(self._candidates(self._full_size(count), mask), context).best(count)
         return [self._pick(scored, spacing.Placed(at)) for at in range(len(scored.rows))]
 
     def spaced(
         self, mask: NDArray[np.bool_], context: Context, heard: tuple[int, ...], count: int
     ) -> list[Pick]:
         """Up to `count` of the rows in `mask`, after `heard` (latest first)."""
-        candidates = int(np.count_nonzero(mask))
-        size, pool = search.full_size(self.snapshot.n, count), max(count * POOL_FACTOR, POOL_LEAST)
+        allowed = int(np.count_nonzero(mask))
+        size, pool = self._full_size(count), max(count * POOL_FACTOR, POOL_LEAST)
         while True:
-            rows = search.best(self.coarse, size, mask)
-            rows = gates.other_recordings(self.snapshot, rows, self.seeds, context)
-            scored = self._score(rows, context).best(pool)
+            scored = self._score(self._candidates(size, mask), context).best(pool)
+            others = gates.other_recordings(self.snapshot, scored.rows, self.seeds, context)
             placed = spacing.order(
                 self.snapshot,
                 scored.rows,
-                scored.total,
+                np.where(others, scored.order, np.float32(-np.inf)),
                 scored.vectors,
-                self.query,
+                scored.likeness,
                 heard,
                 self.settings,
-                self.spread,
+                self.coarse.spread,
                 count,
             )
-            if len(placed) == count or min(size, pool) >= candidates:
+            if len(placed) == count or min(size, pool) >= allowed:
                 return [self._pick(scored, one) for one in placed]
             size, pool = size * 8, pool * 8  # many versions of few recordings
 
+    def _full_size(self, count: int) -> int:
+        n = self.snapshot.n
+        return n if self.exact else search.full_size(n, count)
+
+    def _candidates(self, size: int, mask: NDArray[np.bool_]) -> NDArray[np.intp]:
+        return search.candidates(self.snapshot, self.query, self.coarse, self.settings, size, mask)
+
     def _score(self, rows: NDArray[np.intp], context: Context) -> _Scored:
-        snapshot, settings, query, spread = self.snapshot, self.settings, self.query, self.spread
-        vectors = np.asarray(snapshot.vectors)[rows]
-        audio = terms.audio(vectors, query) - settings.hub * terms.hub(snapshot, rows)
+        snapshot, settings, query = self.snapshot, self.settings, self.query
+        spread, taste = self.coarse.spread, context.taste
+        vectors = snapshot.vectors[rows]
+        near = query.likeness(vectors)
+        audio = terms.audio(near, query) - settings.hub * terms.hub(snapshot, rows)
         weighted: dict[str, NDArray[Any]] = {"audio": settings.audio * audio}
         if settings.tags and snapshot.tag_groups:
             weighted["tags"] = settings.tags * terms.tags(snapshot, rows, query, self.tagged)
+        if settings.genres and snapshot.genres is not None:
+            weight = settings.genres * spread
+            weighted["genres"] = weight * terms.genres(snapshot, rows, self.seeds)
         if query.flow is not None:
-            weighted["flow"] = settings.flow * terms.flow(vectors, query)
+            weighted["flow"] = settings.flow * terms.flow(near)
+        weighted |= self._jumps(rows, context)
         if len(query.unwanted):
-            weighted["unlike"] = -settings.unlike * terms.unlike(vectors, query)
+            weighted["unlike"] = -settings.unlike * terms.unlike(near, query)
         if len(query.skipped):
-            weighted["skipped"] = -settings.skipped * spread * terms.skipped(vectors, query)
-        if context.heard and settings.familiar and settings.explore != 0.5:
+            weighted["skipped"] = -settings.skipped * spread * terms.skipped(near, query)
+        if taste is not None and settings.taste and taste.near is not None:
+            weighted["taste"] = settings.taste * spread * terms.taste(rows, taste)
+        if taste is not None and settings.favourite and len(taste.rows):
+            weighted["favourite"] = settings.favourite * spread * terms.favourite(rows, taste)
+        if (context.heard or taste is not None) and settings.familiar and settings.explore != 0.5:
             weight = settings.familiar * spread * (1 - 2 * settings.explore)
             weighted["familiar"] = weight * terms.familiar(snapshot, rows, context)
         if context.heard_ages_s and settings.heard_lately:
@@ -114,9 +143,35 @@ class _Ranking:
         if context.held_back and settings.held_back:
             weight = settings.held_back * spread
             weighted["held_back"] = -weight * terms.held_back(rows, context)
+        if context.chance and settings.chance:
+            weighted["chance"] = settings.chance * spread * terms.by_chance(rows, context.chance)
         found = {name: np.asarray(values, np.float32) for name, values in weighted.items()}
-        total = np.asarray(np.sum(list(found.values()), axis=0), np.float32)
-        return _Scored(rows, vectors, found, total)
+        total = found["audio"].copy()
+        for name, values in found.items():
+            if name != "audio":
+                total += values
+        order = total
+        if taste is not None and taste.house is not None and settings.house:
+            order = total + np.float32(settings.house * spread) * terms.house(rows, taste)
+        return _Scored(rows, vectors, near.wanted.max(1), found, total, order)
+
+    def _jumps(self, rows: NDArray[np.intp], context: Context) -> dict[str, NDArray[Any]]:
+        """Tempo, key and loudness against the song before, where they are known."""
+        snapshot, settings = self.snapshot, self.settings
+        heard = (row for row in context.heard if 0 <= row < snapshot.n)
+        before = next(heard, None)
+        if before is None:
+            before = next(seed.row for seed in self.seeds if seed.weight > 0)
+        found: dict[str, NDArray[Any]] = {}
+        for name, weight, jump in (
+            ("tempo", settings.tempo, motion.tempo),
+            ("key", settings.key, motion.key),
+            ("loudness", settings.loudness, motion.loudness),
+        ):
+            distance = jump(snapshot, rows, before) if weight else None
+            if distance is not None:
+                found[name] = -weight * self.coarse.spread * distance
+        return found
 
     def _pick(self, scored: _Scored, placed: spacing.Placed) -> Pick:
         row = int(scored.rows[placed.at])
@@ -138,19 +193,21 @@ def rank(
     count: int,
     *,
     plain: bool = False,
+    exact: bool = False,
 ) -> list[Pick]:
     """The best `count` rows after these seeds; fewer where the library has no more.
 
     A seed and its other versions never come; gated kinds only where nothing else is left. With
-    `plain`, by score alone: no spacing, no diversity, no gates, no version rule. Equal input gives
-    equal output; ties go to the lower row. Seeds of unknown rows, or whose weights are no numbers,
-    are left out; without a seed to be like nothing comes.
+    `plain`, by score alone: no spacing, no diversity, no gates, no version rule. With `exact`,
+    every row is scored in full, as a small library's are. Equal input gives equal output; ties go
+    to the lower row. Seeds of unknown rows, or whose weights are no numbers, are left out; without
+    a seed to be like nothing comes.
     """
     seeds = [s for s in seeds if 0 <= s.row < snapshot.n and math.isfinite(s.weight)]
     if count <= 0 or not any(seed.weight > 0 for seed in seeds):
         return []
     count = min(count, snapshot.n)
-    ranking = _Ranking(snapshot, seeds, context, settings)
+    ranking = _Ranking(snapshot, seeds, context, settings, exact=exact)
     if plain:
         return ranking.plain(context, count)
     allowed = gates.allowed(snapshot, seeds, context)

@@ -13,10 +13,17 @@ from ranker.settings import RankingSettings
 
 #: What a term says of a pick, unless it has more to tell.
 _TEXTS: Final = {
+    "genres": ("same genre", ""),
     "flow": ("on from what was heard last", "away from what was heard last"),
+    "tempo": ("", "another tempo"),
+    "key": ("", "far key"),
+    "loudness": ("", "louder or softer"),
+    "taste": ("near what you return to", ""),
+    "favourite": ("a favourite, long unheard", ""),
+    "chance": ("by chance", "by chance"),
     "unlike": ("", "like what is not wanted"),
     "skipped": ("", "like what was skipped lately"),
-    "familiar": ("artist heard in this session", "artist heard in this session"),
+    "familiar": ("known artist or song", "known artist or song"),
     "heard_lately": ("", "heard lately"),
     "held_back": ("", "offered not long ago"),
     "artist_repetition": ("", "same artist just before"),

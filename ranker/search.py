@@ -1,12 +1,14 @@
-"""The coarse pass: which rows are worth scoring in full.
+"""Which rows are worth scoring in full.
 
 Every term that is linear in the vectors becomes one product with the coarse copy (the first
-columns of vectors and tag profiles, see `embedder.derivation`); what is skipped or unwanted needs
-a product each. The best rows by that go on. In a small library all rows do.
+columns of vectors and tag profiles, see `embedder.derivation`), the others are added where they
+count. The best rows by that get a second look at more columns of the vectors, and the best of
+those go on. In a small library all rows do.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -19,22 +21,29 @@ from ranker.picks import Context
 from ranker.query import Query
 from ranker.settings import RankingSettings
 
-#: Of a larger library so many of the best by the coarse pass are scored in full: a tenth, within
-#: these. A library up to the least is scored in full as a whole.
-FULL_LEAST: Final = 1000
-FULL_MOST: Final = 2000
-FULL_SHARE: Final = 0.1
+Rows = NDArray[np.intp]
+
+#: A library up to so many rows is scored in full as a whole, and as many of a larger one are.
+FULL: Final = 500
 
 #: … unless more songs are asked for: so many for each.
 FULL_PER_SONG: Final = 6
 
-#: The spread of scores is taken from about so many rows.
-_SPREAD_SAMPLE: Final = 2048
+#: Of a larger library this part gets the second look, at so many columns of the vectors.
+SECOND_SHARE: Final = 0.05
+SECOND_LEAST: Final = 1000
+SECOND_MOST: Final = 10_000
+SECOND_COLUMNS: Final = 160
+
+#: Of what is skipped or unwanted only the best this many times over are looked at: penalties take
+#: some of them away.
+_PENALISED: Final = 4
+
+#: The spread of scores, and where to cut, are taken from about so many rows.
+_SAMPLE: Final = 2048
 _LEAST_SPREAD: Final = 0.02
 
-#: Rows far from the best are left aside by a score that a sample of so many rows gives: it lets
-#: through about this many times what is wanted, and in the sample some to spare.
-_CUT_SAMPLE: Final = 8192
+#: The cut lets through about this many times what is wanted, and in the sample some to spare.
 _CUT_MARGIN: Final = 1.3
 _CUT_SPARE: Final = 20
 
@@ -42,57 +51,122 @@ _CUT_SPARE: Final = 20
 _QUARTILES_APART: Final = 1.349
 
 
-def coarse_scores(
+@dataclass(frozen=True, slots=True)
+class Coarse:
+    """The coarse pass of one call.
+
+    Attributes:
+        scores: (n,) float32 near the sum of the linear terms, of what was offered, and of taste.
+        spread: the deviation of likeness, in which penalties are counted.
+    """
+
+    scores: Float32
+    spread: float
+
+
+def coarse_pass(
     snapshot: Snapshot, query: Query, context: Context, settings: RankingSettings
-) -> tuple[Float32, float]:
-    """(n,) float32 near the sum of the terms without spacing, and the deviation of likeness."""
+) -> Coarse:
+    """One look at every row."""
     matrix, audio = _coarse(snapshot)
-    vectors = matrix[:, :audio]
     wanted = np.zeros(matrix.shape[1], np.float32)
-    wanted[:audio] = settings.audio * (query.weights @ query.wanted[:, :audio])
-    if query.flow is not None:
-        wanted[:audio] += np.float32(settings.flow) * query.flow[:audio]
+    wanted[:audio] = _direction(query, settings)[:audio]
     if query.profile is not None:
         tags = matrix.shape[1] - audio
         wanted[audio:] = settings.tags * query.profile[:tags]
     scores = np.asarray(matrix @ wanted, np.float32)  # (n, c) @ (c,) -> (n,)
     if snapshot.hub is not None and settings.hub:
         scores -= np.float32(settings.audio * settings.hub) * snapshot.hub
-    sample = scores[:: max(snapshot.n // _SPREAD_SAMPLE, 1)]
-    # By quartiles: a small group of twins, far above the rest, must not make penalties larger.
-    low, high = np.percentile(sample, (25, 75))
-    spread = max(float(high - low) / _QUARTILES_APART, _LEAST_SPREAD)
-    if len(query.unwanted):
-        unlike = terms.nearest(vectors, query.unwanted[:, :audio], query.unwanted_weights)
-        scores -= np.float32(settings.unlike) * unlike
-    if len(query.skipped):
-        kin = terms.kin(vectors, query.skipped[:, :audio], query.skipped_weights)
-        scores -= np.float32(settings.skipped * spread) * kin
+    spread = _spread(scores)
     if context.held_back:
         rows = [row for row in context.held_back if 0 <= row < snapshot.n]
         scores[rows] -= np.float32(settings.held_back * spread)
-    return scores, spread
+    taste = context.taste
+    if taste is not None:
+        if taste.near is not None and settings.taste:
+            scores += np.float32(settings.taste * spread) * taste.near
+        if len(taste.rows) and settings.favourite:
+            scores[taste.rows] += np.float32(settings.favourite * spread) * taste.due
+    return Coarse(scores, spread)
 
 
-def best(scores: Float32, size: int, mask: NDArray[np.bool_] | None = None) -> NDArray[np.intp]:
-    """The `size` rows (of those in `mask`) with the best scores, best first, ties to the lower."""
+def candidates(
+    snapshot: Snapshot,
+    query: Query,
+    coarse: Coarse,
+    settings: RankingSettings,
+    size: int,
+    mask: NDArray[np.bool_] | None,
+) -> Rows:
+    """Up to `size` rows (of those in `mask`), ascending: the best as far as three looks tell."""
+    n, d = snapshot.vectors.shape
+    looked = max(size, min(max(int(n * SECOND_SHARE), SECOND_LEAST), SECOND_MOST))
+    penalised = bool(len(query.unwanted) or len(query.skipped))
+    rows = top(coarse.scores, looked * _PENALISED if penalised else looked, mask)
+    if len(rows) <= size:
+        return rows
+    matrix, audio = _coarse(snapshot)
+    scores = coarse.scores[rows]
+    if penalised:
+        near = query.likeness(matrix[rows, :audio])
+        scores -= np.float32(settings.unlike) * terms.unlike(near, query)
+        scores -= np.float32(settings.skipped * coarse.spread) * terms.skipped(near, query)
+        at = top(scores, looked)
+        rows, scores = rows[at], scores[at]
+    if looked > size and d > audio:
+        columns = slice(audio, min(SECOND_COLUMNS, d))
+        # (r, c) @ (c,) -> (r,): what the coarse copy lacks of the linear terms
+        scores += snapshot.vectors[:, columns][rows] @ _direction(query, settings)[columns]
+    return rows[top(scores, size)]
+
+
+def top(scores: Float32, size: int, mask: NDArray[np.bool_] | None = None) -> Rows:
+    """The `size` best rows (of those in `mask`), ascending; ties go to the lower row."""
+    if size >= len(scores):
+        return np.arange(len(scores)) if mask is None else np.flatnonzero(mask)
     cut = _cut(scores, size, mask)
     passed = scores >= cut
     rows = np.flatnonzero(passed if mask is None else passed & mask)
     if len(rows) < size and cut > -np.inf:  # the sample was unlucky
         rows = np.arange(len(scores)) if mask is None else np.flatnonzero(mask)
+    if len(rows) <= size:
+        return rows
     found = scores[rows]
-    if size < len(rows):
-        # Partitioning breaks ties at the edge as it likes: take all that reach the edge's score.
-        edge = -np.partition(-found, size - 1)[size - 1]
-        part = np.flatnonzero(found >= edge)
-        rows, found = rows[part], found[part]
-    return rows[np.lexsort((rows, -found))[:size]]
+    edge = np.partition(found, len(found) - size)[len(found) - size]
+    surely = found > edge
+    # Of those that only reach the edge, the lower rows.
+    at_edge = np.flatnonzero(found == edge)[: size - int(np.count_nonzero(surely))]
+    surely[at_edge] = True
+    chosen: Rows = rows[surely]
+    return chosen
+
+
+def full_size(n: int, count: int) -> int:
+    """How many rows are scored in full."""
+    return max(min(n, FULL), count * FULL_PER_SONG)
+
+
+def _direction(query: Query, settings: RankingSettings) -> Float32:
+    """(d,) what the linear terms of the vectors add up to."""
+    wanted = np.float32(settings.audio) * (query.weights @ query.wanted)
+    if query.flow is not None:
+        wanted += np.float32(settings.flow) * query.flow
+    return np.asarray(wanted, np.float32)
+
+
+def _spread(scores: Float32) -> float:
+    sample = scores[:: max(len(scores) // _SAMPLE, 1)]
+    if not len(sample):
+        return _LEAST_SPREAD
+    # By quartiles: a small group of twins, far above the rest, must not make penalties larger.
+    low, high = len(sample) // 4, (3 * len(sample)) // 4
+    parted = np.partition(sample, (low, high))
+    return max(float(parted[high] - parted[low]) / _QUARTILES_APART, _LEAST_SPREAD)
 
 
 def _cut(scores: Float32, size: int, mask: NDArray[np.bool_] | None) -> float:
     """A score that some more than `size` rows reach, from a sample; -inf where all must be seen."""
-    step = len(scores) // _CUT_SAMPLE
+    step = len(scores) // _SAMPLE
     if step < 2:
         return -np.inf
     sample = scores[::step] if mask is None else scores[::step][mask[::step]]
@@ -100,11 +174,6 @@ def _cut(scores: Float32, size: int, mask: NDArray[np.bool_] | None) -> float:
     if wanted >= len(sample):
         return -np.inf
     return float(np.partition(sample, len(sample) - wanted)[len(sample) - wanted])
-
-
-def full_size(n: int, count: int) -> int:
-    """How many rows are scored in full."""
-    return max(min(max(int(n * FULL_SHARE), FULL_LEAST), FULL_MOST), count * FULL_PER_SONG)
 
 
 def _coarse(snapshot: Snapshot) -> tuple[Float32, int]:

@@ -18,7 +18,7 @@ class RankingSettings:
     )
     explore: float = field(
         default=0.5,
-        metadata={"doc": "0: rather artists heard in this session; 1: rather others."},
+        metadata={"doc": "0: rather artists and songs that are known; 1: rather others."},
     )
     audio: float = field(
         default=1.0, metadata={"doc": "Weight of sounding alike (cosine of vectors)."}
@@ -30,11 +30,36 @@ class RankingSettings:
     tags: float = field(
         default=0.2, metadata={"doc": "Weight of alike tags and moods, where the model gives them."}
     )
+    genres: float = field(
+        default=0.1, metadata={"doc": "Weight of a genre in common, by the files' own tags."}
+    )
     flow: float = field(
         default=0.4, metadata={"doc": "Weight of sounding like the songs heard last."}
     )
+    tempo: float = field(
+        default=0.1, metadata={"doc": "Taken off for a jump in tempo from the song before."}
+    )
+    key: float = field(
+        default=0.05, metadata={"doc": "Taken off for a far key from the song before."}
+    )
+    loudness: float = field(
+        default=0.1, metadata={"doc": "Taken off for a step in loudness from the song before."}
+    )
+    taste: float = field(
+        default=0.3, metadata={"doc": "Weight of sounding like what the listener returns to."}
+    )
+    favourite: float = field(
+        default=0.3, metadata={"doc": "Weight of the listener's favourites not heard for long."}
+    )
+    house: float = field(
+        default=0.1, metadata={"doc": "Weight of songs that three or more users return to."}
+    )
+    chance: float = field(
+        default=0.05, metadata={"doc": "Weight of chance, so that a day's choice is not another's."}
+    )
     familiar: float = field(
-        default=0.5, metadata={"doc": "Weight of an artist heard in this session; see explore."}
+        default=0.5,
+        metadata={"doc": "Weight of what is known (artist or song) or not; see explore."},
     )
     artist_repetition: float = field(
         default=1.0,

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from catalog.snapshot import Snapshot
 from catalog.tracks import Float32
-from ranker.query import Query
 from ranker.settings import RankingSettings
 
 #: Repetition of an artist counts half after so many positions.
@@ -48,20 +47,20 @@ def order(
     rows: NDArray[np.intp],
     scores: Float32,
     vectors: Float32,
-    query: Query,
+    likeness: Float32,
     heard: Sequence[int],
     settings: RankingSettings,
     spread: float,
     count: int,
 ) -> list[Placed]:
-    """Up to `count` of `rows` (r,), by `scores` (r,), one per recording.
+    """Up to `count` of `rows` (r,), by `scores` (r,) (-inf: never), one per recording.
 
-    vectors: (r, d) of the rows. heard: rows that came before, latest first. spread: the deviation
-    that the penalties are counted in.
+    vectors: (r, d) of the rows. likeness: (r,) to the nearest seed. heard: rows that came before,
+    latest first. spread: the deviation that the penalties are counted in.
     """
-    likeness = np.maximum((vectors @ query.wanted.T).max(1), 0)  # (r, d) @ (d, s) -> (r,)
-    artists, albums = np.asarray(snapshot.artist)[rows], np.asarray(snapshot.album)[rows]
-    recordings = np.asarray(snapshot.recording)[rows]
+    likeness = np.maximum(likeness, 0)
+    artists, albums = snapshot.artist[rows], snapshot.album[rows]
+    recordings = snapshot.recording[rows]
     recent = [row for row in heard[:RECENT] if 0 <= row < snapshot.n]
     artist_weight = settings.artist_repetition * spread
     album_weight = settings.album_repetition * spread

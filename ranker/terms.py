@@ -1,8 +1,11 @@
-"""The terms of a score for some rows: (r,) float32 each, range and meaning stated, unweighted."""
+"""The terms of a score for some rows: (r,) float32 each, range and meaning stated, unweighted.
+
+`rows` ascend everywhere.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -11,7 +14,8 @@ from numpy.typing import NDArray
 from catalog.snapshot import Snapshot, TagGroup
 from catalog.tracks import Float32
 from ranker.picks import Context, Seed
-from ranker.query import Query, faded, unit
+from ranker.query import Likeness, Query, faded, unit
+from ranker.taste import Taste
 
 Rows = NDArray[np.intp]
 
@@ -26,16 +30,22 @@ KIN: Final = 0.5
 
 HEARD_HALF_LIFE_S: Final = 2 * 3600.0
 
+#: How many tracks have a genre is estimated from about so many; of many seeds so many genres count.
+_GENRE_SAMPLE: Final = 4096
+MOST_GENRES: Final = 12
 
-def audio(vectors: Float32, query: Query) -> Float32:
+_MASK: Final = 2**64 - 1
+
+
+def audio(near: Likeness, query: Query) -> Float32:
     """Likeness to the seeds, -1…1: 1 is the same sound, 0 is unrelated.
 
     Of one seed it is the cosine. Of several it is a soft minimum of the cosines (weighted), so
     that a song near all of them comes before one that is very near one only.
     """
-    cosines = vectors @ query.wanted.T  # (r, d) @ (d, s) -> (r, s)
+    cosines = near.wanted
     if cosines.shape[1] == 1:
-        return np.asarray(cosines[:, 0], np.float32)
+        return cosines[:, 0]
     low = cosines.min(1, keepdims=True)
     parts = np.exp((low - cosines) / THROUGHLINE) @ query.weights  # (r, s) @ (s,) -> (r,)
     return np.asarray(low[:, 0] - THROUGHLINE * np.log(np.maximum(parts, 1e-12)), np.float32)
@@ -58,7 +68,7 @@ def tags(snapshot: Snapshot, rows: Rows, query: Query, tagged: Sequence[Float32]
     tagged: the seeds' tags, for snapshots from before there were profiles.
     """
     if query.profile is not None and snapshot.profile is not None:
-        found = np.asarray(snapshot.profile)[rows] @ query.profile  # (r, p) @ (p,) -> (r,)
+        found = snapshot.profile[rows] @ query.profile  # (r, p) @ (p,) -> (r,)
         return np.asarray(found, np.float32)
     total = np.zeros(len(rows), np.float32)
     for group, wanted in zip(snapshot.tag_groups.values(), tagged, strict=True):
@@ -67,47 +77,112 @@ def tags(snapshot: Snapshot, rows: Rows, query: Query, tagged: Sequence[Float32]
     return np.asarray(total / max(len(snapshot.tag_groups), 1), np.float32)
 
 
-def flow(vectors: Float32, query: Query) -> Float32:
+def genres(snapshot: Snapshot, rows: Rows, seeds: Sequence[Seed]) -> Float32:
+    """The rarest genre that the files of a row and of a wanted seed both name: 0…1.
+
+    1 is a genre that hardly any track has, 0 is none in common, or one that all have.
+    """
+    found = np.zeros(len(rows), np.float32)
+    if snapshot.genres is None or not snapshot.genres.shape[1]:
+        return found
+    wanted = [seed.row for seed in seeds if seed.weight > 0]
+    codes = np.unique(snapshot.genres[wanted])
+    sample = snapshot.genres[:: max(snapshot.n // _GENRE_SAMPLE, 1)]
+    theirs = snapshot.genres[rows]
+    for code in codes[codes >= 0].tolist()[:MOST_GENRES]:
+        rarity = 1 - float((sample == code).any(1).mean())
+        np.maximum(found, np.float32(rarity) * (theirs == code).any(1), out=found)
+    return found
+
+
+def flow(near: Likeness) -> Float32:
     """Cosine to the decayed songs of the session: -1…1; 0 where nothing was heard."""
-    if query.flow is None:
-        return np.zeros(len(vectors), np.float32)
-    return np.asarray(vectors @ query.flow, np.float32)
+    return np.zeros(len(near.wanted), np.float32) if near.flow is None else near.flow
 
 
-def unlike(vectors: Float32, query: Query) -> Float32:
+def unlike(near: Likeness, query: Query) -> Float32:
     """Likeness to the nearest unwanted seed, 0…1, by its weight."""
-    return nearest(vectors, query.unwanted, query.unwanted_weights)
+    if not len(query.unwanted):
+        return np.zeros(len(near.wanted), np.float32)
+    found = np.maximum(near.unwanted, 0) * query.unwanted_weights  # (r, u)
+    return np.asarray(found.max(1), np.float32)
 
 
-def skipped(vectors: Float32, query: Query) -> Float32:
+def skipped(near: Likeness, query: Query) -> Float32:
     """How much a row is of the kind that was skipped lately, 0…1; 1 is the song itself just now.
 
     Rises with the square of the likeness up to `KIN`: a skip is about its kind, not about music.
     """
-    return kin(vectors, query.skipped, query.skipped_weights)
+    if not len(query.skipped):
+        return np.zeros(len(near.wanted), np.float32)
+    found = np.clip(near.skipped / KIN, 0, 1) ** 2  # (r, k)
+    return np.asarray(np.minimum(found @ query.skipped_weights, 1), np.float32)
 
 
 def heard_lately(rows: Rows, context: Context) -> Float32:
     """1 for a song just heard, half of it after two hours; 0 for one that was not."""
-    if not context.heard_ages_s:
-        return np.zeros(len(rows), np.float32)
     ages: dict[int, float] = {}
     for row, age_s in zip(context.heard, context.heard_ages_s, strict=False):
-        ages.setdefault(row, age_s)
-    found = [faded(ages[row], HEARD_HALF_LIFE_S) if row in ages else 0.0 for row in rows.tolist()]
-    return np.array(found, np.float32)
+        ages.setdefault(row, faded(age_s, HEARD_HALF_LIFE_S))
+    return _placed(rows, ages)
 
 
 def held_back(rows: Rows, context: Context) -> Float32:
     """1 for a song that was offered not long ago, else 0."""
-    return np.array([row in context.held_back for row in rows.tolist()], np.float32)
+    return _placed(rows, dict.fromkeys(context.held_back, 1.0))
 
 
 def familiar(snapshot: Snapshot, rows: Rows, context: Context) -> Float32:
-    """1 for an artist heard in this session, else 0."""
+    """1 for an artist heard in this session; else how well the listener knows the song, 0…1."""
     artists = np.unique(snapshot.artist[[row for row in context.heard if 0 <= row < snapshot.n]])
-    known = np.isin(snapshot.artist[rows], artists[artists >= 0])
-    return known.astype(np.float32)
+    found = np.isin(snapshot.artist[rows], artists[artists >= 0]).astype(np.float32)
+    if context.taste is not None and len(context.taste.rows):
+        np.maximum(found, _aligned(rows, context.taste.rows, context.taste.known), out=found)
+    return found
+
+
+def taste(rows: Rows, known: Taste) -> Float32:
+    """How near a row is to what the listener returns to, 0…1; 0 where that is not known."""
+    return np.zeros(len(rows), np.float32) if known.near is None else known.near[rows]
+
+
+def favourite(rows: Rows, known: Taste) -> Float32:
+    """1 for a favourite that was not heard for long, 0 for one just heard and for all others."""
+    return _aligned(rows, known.rows, known.due)
+
+
+def house(rows: Rows, known: Taste) -> Float32:
+    """How many others return to a row, 0…1; 0 below three of them. In no reason, ever."""
+    if known.house is None:
+        return np.zeros(len(rows), np.float32)
+    return _aligned(rows, *known.house)
+
+
+def by_chance(rows: Rows, chance: int) -> Float32:
+    """-1…1, evenly spread, the same for the same row and `chance` (SplitMix64)."""
+    with np.errstate(over="ignore"):
+        x = rows.astype(np.uint64) + np.uint64(chance & _MASK) * np.uint64(0x9E3779B97F4A7C15)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        x ^= x >> np.uint64(31)
+    return np.asarray(x.astype(np.float64) / 2**63 - 1, np.float32)
+
+
+def _placed(rows: Rows, values: Mapping[int, float]) -> Float32:
+    """(r,) the values of those of `rows` (ascending) that have one, else 0."""
+    ordered = sorted(values)
+    theirs = np.array([values[row] for row in ordered], np.float32)
+    return _aligned(rows, np.array(ordered, np.intp), theirs)
+
+
+def _aligned(rows: Rows, known: Rows, values: Float32) -> Float32:
+    """(r,) from `values` (k,) of `known` rows; both kinds of rows ascend."""
+    found = np.zeros(len(rows), np.float32)
+    if len(rows) and len(known):
+        at = np.minimum(np.searchsorted(rows, known), len(rows) - 1)
+        there = rows[at] == known
+        found[at[there]] = values[there]
+    return found
 
 
 def mean_tags(snapshot: Snapshot, seeds: Sequence[Seed]) -> list[Float32]:
@@ -117,7 +192,7 @@ def mean_tags(snapshot: Snapshot, seeds: Sequence[Seed]) -> list[Float32]:
     weights = np.array([seed.weight for seed in wanted], np.float32)
     weights /= max(float(weights.sum()), 1e-6)
     groups = snapshot.tag_groups.values()
-    return [weights @ np.asarray(group.scores[rows], np.float32) for group in groups]
+    return [weights @ group.scores[rows].astype(np.float32) for group in groups]
 
 
 def shared_tags(
@@ -126,7 +201,7 @@ def shared_tags(
     """The labels that a row has most in common with the seeds, strongest first."""
     found: list[tuple[float, str]] = []
     for group, theirs in zip(snapshot.tag_groups.values(), tagged, strict=True):
-        both = np.minimum(np.asarray(group.scores)[row], theirs)
+        both = np.minimum(group.scores[row], theirs)
         found += [
             (float(both[i]), group.labels[i]) for i in np.flatnonzero(both > OWN_TAG_Z).tolist()
         ]
@@ -137,19 +212,3 @@ def own_tags(group: TagGroup, row: int) -> dict[str, float]:
     """A row's labels above `OWN_TAG_Z`, with their normal scores."""
     scores = np.asarray(group.scores[row], np.float32)
     return {group.labels[i]: float(scores[i]) for i in np.flatnonzero(scores > OWN_TAG_Z).tolist()}
-
-
-def nearest(vectors: Float32, others: Float32, weights: Float32) -> Float32:
-    """(r,) the largest weighted cosine to any of `others` (u, d), at least 0."""
-    if not len(others):
-        return np.zeros(len(vectors), np.float32)
-    near = np.maximum(vectors @ others.T, 0) * weights  # (r, d) @ (d, u) -> (r, u)
-    return np.asarray(near.max(1), np.float32)
-
-
-def kin(vectors: Float32, others: Float32, weights: Float32) -> Float32:
-    """(r,) in 0…1: how far a row is of the kind of `others` (k, d), weighted."""
-    if not len(others):
-        return np.zeros(len(vectors), np.float32)
-    near = np.clip((vectors @ others.T) / KIN, 0, 1) ** 2  # (r, d) @ (d, k) -> (r, k)
-    return np.asarray(np.minimum(near @ weights, 1), np.float32)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from catalog.kinds import LIVE, SEASONAL
-from ranker import search, terms
+from ranker import gates, terms
 from ranker.picks import Context, Pick, Seed
 from ranker.query import Query
 from ranker.rank import rank
@@ -183,6 +183,20 @@ def test_gated_kinds_come_last_unless_a_seed_is_of_that_kind(tmp_path: Path) -> 
     assert not set(live) & set(range(10, 20))
 
 
+def test_carols_come_in_december_only() -> None:
+    assert [gates.in_season(month) for month in range(1, 13)] == [0] * 11 + [SEASONAL]
+
+
+def test_a_genre_in_common_is_weak_evidence_and_a_rare_one_more(tmp_path: Path) -> None:
+    everywhere, rare = [[0, -1, -1]] * 30, [[0, 1, -1], [0, 1, -1]]
+    snapshot = styled(tmp_path, [0] * 32, noise=0.0, genres=[*rare, *everywhere])
+    found = terms.genres(snapshot, np.arange(32), [Seed(0)])
+    assert found[1] > 0.9
+    assert found[2:].max() < 0.05
+    assert rows(rank(snapshot, [Seed(0)], Context(), SETTINGS, 1)) == [1]
+    assert not terms.genres(styled(tmp_path, [0] * 3), np.arange(3), [Seed(0)]).any()
+
+
 def test_everything_gated_is_still_an_answer(tmp_path: Path) -> None:
     snapshot = styled(tmp_path, STYLES, kind=[0] + [LIVE] * 29)
     assert len(rank(snapshot, [Seed(0)], Context(), SETTINGS, 10)) == 10
@@ -228,14 +242,13 @@ def test_only_unwanted_seeds_are_nothing_to_go_by(tmp_path: Path) -> None:
     assert rank(styled(tmp_path, STYLES), [Seed(0, -1)], Context(), SETTINGS, 5) == []
 
 
-def test_two_stages_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_stages_find_what_one_finds(tmp_path: Path) -> None:
     snapshot = styled(tmp_path, [i % 16 for i in range(20_000)], profiled=True)
-    exact = rank(snapshot, [Seed(5)], Context(), SETTINGS, 20, plain=True)
-    monkeypatch.setattr(search, "FULL_MOST", 20_000)
-    monkeypatch.setattr(search, "FULL_SHARE", 1.0)
-    whole = rank(snapshot, [Seed(5)], Context(), SETTINGS, 20, plain=True)
-    assert len(set(rows(exact)) & set(rows(whole))) >= 18
-    assert rows(exact)[0] == rows(whole)[0]
+    for seeds in ([Seed(5)], [Seed(5), Seed(6)], [Seed(5), Seed(9, -1)]):
+        found = rank(snapshot, seeds, Context(), SETTINGS, 20, plain=True)
+        exact = rank(snapshot, seeds, Context(), SETTINGS, 20, plain=True, exact=True)
+        assert len(set(rows(found)) & set(rows(exact))) >= 18
+        assert rows(found)[0] == rows(exact)[0]
 
 
 def test_several_seeds_mean_what_is_near_all(tmp_path: Path) -> None:
@@ -243,5 +256,5 @@ def test_several_seeds_mean_what_is_near_all(tmp_path: Path) -> None:
     query = Query.of(snapshot, [Seed(0), Seed(5)], Context(), SETTINGS)
     between = snapshot.vectors[0] + snapshot.vectors[5]
     probes = np.stack([between / np.linalg.norm(between), snapshot.vectors[1]])
-    both, one = terms.audio(probes.astype(np.float32), query)
+    both, one = terms.audio(query.likeness(probes.astype(np.float32)), query)
     assert both > one + 0.2
