@@ -57,7 +57,7 @@ lock:
 	$(LOCK) --extra torch -o requirements/torch.txt
 	$(LOCK) --extra demo requirements/build.in -o requirements/demo.txt
 	$(LOCK) --extra dev requirements/build.in -o requirements/dev.txt
-	$(LOCK) --extra dev --extra torch requirements/build.in -o requirements/dev-torch.txt
+	$(LOCK) --extra dev --extra train requirements/build.in -o requirements/dev-torch.txt
 
 clean:
 	rm -rf $(VENV) .demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

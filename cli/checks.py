@@ -130,7 +130,7 @@ def check_models(configuration: Configuration) -> Iterator[Check]:
         choice = choose_models(configuration.embedding, configuration.data)
         folder = models_dir(configuration.embedding, configuration.data)
         for entry in choice.entries:
-            verify(entry.weights, folder)
+            verify(entry.weights, entry.folder(folder))
     except ModelError as error:
         yield Check("models", "fail", str(error), "segue models list")
         return

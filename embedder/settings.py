@@ -18,6 +18,10 @@ class EmbeddingSettings:
     device: Literal["auto", "cpu", "cuda"] = field(
         default="auto", metadata={"doc": "Where networks run; auto takes CUDA where there is one."}
     )
+    engine: Literal["auto", "onnx", "torch"] = field(
+        default="auto",
+        metadata={"doc": "What runs segue-1; auto takes onnxruntime, or torch for CUDA."},
+    )
     workers: int = field(
         default=0, metadata={"doc": "How many tracks at once; 0: one per processor core."}
     )

@@ -36,7 +36,7 @@ from embedder.errors import (
     SourceError,
 )
 from embedder.excerpts import Excerpts
-from embedder.models.registry import Analyser
+from embedder.models.analysers import Analyser, hear
 
 #: What a worker is started with; its socket's number follows.
 COMMAND: Final[list[str]] = [sys.executable, "-P", "-m", "embedder.worker"]
@@ -239,7 +239,9 @@ class Workers:
             )
             excerpts = Excerpts(answer["rate_hz"], fetched["duration_s"], windows)
             try:
-                analyses = tuple(analyser.analyse(excerpts) for analyser in analysers)
+                analyses = hear(analysers, excerpts)
+            except DecodingError:
+                raise
             except Exception as error:  # one file's sound must not end the others' run
                 what = f"{type(error).__name__}: {error}"
                 raise DecodingError(CANNOT_ANALYSE, what) from error

@@ -13,7 +13,7 @@ from cli.progress import ProgressBar
 if TYPE_CHECKING:
     from cli.configuration import Configuration
     from cli.main import Compose
-    from embedder.models.registry import Entry
+    from embedder.models.entry import Entry
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +68,7 @@ def _list(
             "used": one.name in used,
             "ready": not why_not(one, folder),
             "why_not": why_not(one, folder),
-            "weights": state(one.weights, folder) if one.weights else "none needed",
+            "weights": state(one.weights, one.folder(folder)) if one.weights else "none needed",
             "bytes": _size(one),
             "dim": one.dim,
             "licence": one.licence,
@@ -104,6 +104,9 @@ def _pull(entries: tuple[Entry, ...], folder: Path, *, as_json: bool) -> int:
         if not one.weights:
             say(f"{one.name} needs no weights")
             continue
+        if one.packaged:
+            say(f"{one.name} is part of Segue: nothing to fetch")
+            continue
         with ProgressBar(one.name, in_bytes=True) as bar:
             files = pull(one.weights, folder, lambda file, done, total: bar.update(done, total))
         fetched += map(str, files)
@@ -134,7 +137,7 @@ def _fault(one: Entry, folder: Path) -> str:
     from embedder.models.weights import verify
 
     try:
-        verify(one.weights, folder)
+        verify(one.weights, one.folder(folder))
     except WeightsError as error:
         return str(error)
     return ""

@@ -242,15 +242,16 @@ class EfficientAT:
         self._front_end = FrontEnd().to(self._device)
         self._batch = BATCH_CUDA if self._device.type == "cuda" else BATCH
 
-    def analyse(self, excerpts: Excerpts) -> Analysis:
+    def analyse(self, excerpts: Excerpts) -> tuple[Analysis, ...]:
         """Vector (512,) and AudioSet scores (527,) in 0…1, both means over the windows."""
         windows = torch.from_numpy(excerpts.at(SAMPLE_RATE_HZ))  # (n, 320000)
         hidden, logits = self.infer(windows)
-        return Analysis(
+        heard = Analysis(
             self.model,
             vector=hidden.mean(0).numpy().astype(np.float32),
             scores=torch.sigmoid(logits).mean(0).numpy().astype(np.float32),
         )
+        return (heard,)
 
     def infer(self, windows: Tensor) -> tuple[Tensor, Tensor]:
         """Windows (n, samples) at 32 kHz → features (n, 512) and logits (n, 527), on the CPU."""

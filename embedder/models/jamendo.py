@@ -105,10 +105,10 @@ class JamendoMoods:
         self._network = place(network.fold(), self._device)
         self._front_end = FrontEnd().to(self._device)
 
-    def analyse(self, excerpts: Excerpts) -> Analysis:
+    def analyse(self, excerpts: Excerpts) -> tuple[Analysis, ...]:
         """Mood and theme scores (56,) in 0…1; no vector."""
         _, scores = self.infer(torch.from_numpy(join_windows(excerpts))[None])
-        return Analysis(self.model, scores=scores[0].numpy().astype(np.float32))
+        return (Analysis(self.model, scores=scores[0].numpy().astype(np.float32)),)
 
     def infer(self, audio: Tensor) -> tuple[Tensor, Tensor]:
         """Audio (n, samples) at 12 kHz → hidden (n, 64) and scores (n, 56), on the CPU."""

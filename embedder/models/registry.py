@@ -1,89 +1,23 @@
 """The models there are. A new one is its module and one entry here.
 
-Entries are plain facts: nothing here imports torch, so that listing models, choosing one and
-finding out that there is nothing to do all stay cheap.
+Entries are plain facts: nothing here imports torch or onnxruntime, so that listing models, choosing
+one and finding out that there is nothing to do all stay cheap.
 """
 
 from __future__ import annotations
 
 import difflib
-import importlib.util
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
-from importlib import resources
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
-from catalog.tracks import Analysis, Model
-from embedder.decoding import DECODING_VERSION
 from embedder.errors import ModelError, WeightsError
-from embedder.excerpts import Excerpts
+from embedder.models.analysers import Analyser
+from embedder.models.entry import Entry, Setup
 from embedder.models.weights import Weights, state, verify
 from embedder.settings import EmbeddingSettings
-
-
-class Analyser(Protocol):
-    """A loaded model. `analyse` may be called from several threads at once."""
-
-    model: Model
-
-    def analyse(self, excerpts: Excerpts) -> Analysis:
-        """What this model says of a track that sounds like this."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One model: what it is, what it needs, how to load it.
-
-    `revision` rises whenever our code would give other numbers for the same samples; together
-    with the weights' hash and the decoding's version it makes `version`, so that results that
-    cannot be compared never meet. `dim` 0: no vector, runs beside a model that gives one.
-    `unscaled`: the numbers are of different kinds, and publishing z-scores each.
-    """
-
-    name: str
-    summary: str
-    licence: str
-    sample_rate_hz: int
-    window_s: float
-    most_windows: int
-    dim: int
-    labels_file: str
-    tag_group: str
-    weights: tuple[Weights, ...]
-    modules: tuple[str, ...]
-    revision: int
-    unscaled: bool
-    load: Callable[[Entry, Path, str], Analyser]
-
-    @property
-    def beside(self) -> bool:
-        """Gives scores only, so it runs beside a model that gives a vector."""
-        return self.dim == 0
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """What the scores are of, in their order; empty when the model gives none."""
-        return read_labels(self.labels_file) if self.labels_file else ()
-
-    @property
-    def version(self) -> str:
-        """For example "mn04-899a8c62-w6x10-d2.1"."""
-        short = self.name.rpartition("-")[2]
-        weights = "".join(f"-{one.sha256[:8]}" for one in self.weights)
-        windows = f"w{self.most_windows}x{self.window_s:g}"
-        return f"{short}{weights}-{windows}-d{DECODING_VERSION}.{self.revision}"
-
-    @property
-    def model(self) -> Model:
-        """The vector space's identity, as the library stores it."""
-        return Model(self.name, self.version, self.dim, self.labels)
-
-    def missing_modules(self) -> list[str]:
-        """What would have to be installed."""
-        return [name for name in self.modules if importlib.util.find_spec(name) is None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,33 +34,92 @@ class Choice:
         return (self.main, *self.beside)
 
 
-@cache
-def read_labels(file: str) -> tuple[str, ...]:
-    """The label list of a model out of the package; lines with # are its licence note."""
-    text = resources.files("embedder.models").joinpath(file).read_text("utf-8")
-    return tuple(line for line in text.splitlines() if line and not line.startswith("#"))
+def _load_segue1(entry: Entry, setup: Setup) -> Analyser:
+    from embedder.models.hearing import Engine, MoodHead, Segue1
+
+    engine: Engine
+    if setup.device != "cuda" and not entry.missing_modules("onnx") and setup.engine != "torch":
+        from embedder.models.onnxing import open_engine
+
+        engine = open_engine(setup.folder / _GRAPH)
+    else:
+        from embedder.models.segue1 import TorchEngine
+
+        engine = TorchEngine(setup.folder / _NETWORK, device=setup.device)
+    moods = [(one.model, MoodHead(setup.folder / _MOODS)) for one in setup.riders]
+    return Segue1(entry.model, engine, *moods)
 
 
-def _load_efficientat(width: float) -> Callable[[Entry, Path, str], Analyser]:
-    def load(entry: Entry, folder: Path, device: str) -> Analyser:
+def _load_efficientat(width: float) -> Callable[[Entry, Setup], Analyser]:
+    def load(entry: Entry, setup: Setup) -> Analyser:
         from embedder.models.efficientat import EfficientAT
 
-        file = folder / entry.weights[0].file
-        return EfficientAT(entry.model, file, width=width, device=device)
+        file = setup.folder / entry.weights[0].file
+        return EfficientAT(entry.model, file, width=width, device=setup.device)
 
     return load
 
 
-def _load_jamendo(entry: Entry, folder: Path, device: str) -> Analyser:
+def _load_jamendo(entry: Entry, setup: Setup) -> Analyser:
     from embedder.models.jamendo import JamendoMoods
 
-    return JamendoMoods(entry.model, folder / entry.weights[0].file, device=device)
+    file = setup.folder / entry.weights[0].file
+    return JamendoMoods(entry.model, file, device=setup.device)
 
 
-def _load_timbre(entry: Entry, folder: Path, device: str) -> Analyser:
+def _load_timbre(entry: Entry, setup: Setup) -> Analyser:
     from embedder.models.timbre import Timbre
 
     return Timbre(entry.model)
+
+
+_NETWORK: Final = "segue-1.safetensors"
+_GRAPH: Final = "segue-1.onnx"
+_MOODS: Final = "moods.safetensors"
+
+
+def segue1_entries(folder: Path) -> tuple[Entry, Entry]:
+    """segue-1 and its moods, as `training export` wrote them into a folder.
+
+    What is not there is only found missing when a model is chosen.
+    """
+    manifest = folder / "manifest.json"
+    try:
+        files = json.loads(manifest.read_text("utf-8"))["files"]
+    except (OSError, ValueError, KeyError):
+        files = {}
+
+    def weights(file: str) -> Weights:
+        facts = files.get(file, {"sha256": "", "size_bytes": 0})
+        return Weights(file, "", facts["sha256"], facts["size_bytes"])
+
+    network = Entry(
+        name="segue-1",
+        summary="Segue's own network, deaf to codecs: 512 numbers and 527 tags",
+        licence="GPL-3.0-or-later",
+        sample_rate_hz=32_000,
+        window_s=10.0,
+        most_windows=6,
+        dim=512,
+        labels_file="audioset_labels.txt",
+        tag_group="audioset",
+        weights=(weights(_NETWORK), weights(_GRAPH)),
+        engines=("onnx", "torch"),
+        revision=1,
+        load=_load_segue1,
+        packaged=folder,
+    )
+    moods = replace(
+        network,
+        name="segue-1-moods",
+        summary="56 moods and themes in the same pass as segue-1",
+        dim=0,
+        labels_file="jamendo_moods.txt",
+        tag_group="moods",
+        weights=(weights(_NETWORK), weights(_MOODS)),
+        within=network.name,
+    )
+    return network, moods
 
 
 def _efficientat(name: str, width: float, weights: Weights) -> Entry:
@@ -141,9 +134,8 @@ def _efficientat(name: str, width: float, weights: Weights) -> Entry:
         labels_file="audioset_labels.txt",
         tag_group="audioset",
         weights=(weights,),
-        modules=("torch",),
+        engines=("torch",),
         revision=1,
-        unscaled=False,
         load=_load_efficientat(width),
     )
 
@@ -177,9 +169,8 @@ MOODS: Final = Entry(
             1_803_131,
         ),
     ),
-    modules=("torch",),
+    engines=("torch",),
     revision=1,
-    unscaled=False,
     load=_load_jamendo,
 )
 TIMBRE: Final = Entry(
@@ -193,10 +184,10 @@ TIMBRE: Final = Entry(
     labels_file="",
     tag_group="",
     weights=(),
-    modules=(),
+    engines=(),
     revision=1,
-    unscaled=True,
     load=_load_timbre,
+    unscaled=True,
 )
 
 #: Best first: "auto" takes the first that can run.
@@ -223,24 +214,27 @@ def models_dir(settings: EmbeddingSettings, data: Path) -> Path:
     return Path(settings.models_dir) if settings.models_dir else data / "models"
 
 
-def why_not(one: Entry, folder: Path) -> str:
+def why_not(one: Entry, models_dir: Path, engine: str = "auto") -> str:
     """Why a model cannot run here, in a few words; "" when it can."""
-    missing = one.missing_modules()
+    missing = one.missing_modules(engine)
     if missing:
-        return f"{', '.join(missing)} is not installed (pip install -r requirements/torch.txt)"
+        extra = "embed" if "onnxruntime" in missing else "torch"
+        return f"{' or '.join(missing)} is not installed (pip install -r requirements/{extra}.txt)"
+    folder = one.folder(models_dir)
     there = state(one.weights, folder)
-    if there != "ready":
-        words = {"wrong size": "of the wrong size", "partial": "only partly"}.get(there, "not")
-        return f"its weights are {words} in {folder} (segue models pull {one.name})"
-    return ""
+    if there == "ready":
+        return ""
+    words = {"wrong size": "of the wrong size", "partial": "only partly"}.get(there, "not")
+    todo = "reinstall Segue" if one.packaged else f"segue models pull {one.name}"
+    return f"its weights are {words} in {folder} ({todo})"
 
 
 def choose_models(settings: EmbeddingSettings, data: Path) -> Choice:
     """Which models to run, and one line that says why.
 
-    "auto" takes the first of `ENTRIES` that gives vectors and can run here; whatever gives scores
-    only and can run joins it, unless the vectors come from `timbre` by name or by need (then this
-    machine is taken to want little work).
+    "auto" takes the first of `ENTRIES` that gives vectors and can run here. Of what gives scores
+    only, the first of each kind that can run joins it, unless the vectors come from `timbre` by
+    name or by need (then this machine is taken to want little work).
 
     Raises:
         ModelError, WeightsError: when a named model does not exist or cannot run.
@@ -253,36 +247,81 @@ def choose_models(settings: EmbeddingSettings, data: Path) -> Choice:
                 f"{main.name} gives no vectors, it runs beside another model: set embedding.model"
                 f" to {', '.join(one.name for one in ENTRIES if not one.beside)}, or auto"
             )
-        reason = why_not(main, folder)
+        reason = why_not(main, folder, settings.engine)
         if reason:
-            kind = ModelError if main.missing_modules() else WeightsError
+            kind = ModelError if main.missing_modules(settings.engine) else WeightsError
             raise kind(f"embedding.model is {main.name}, but {reason}")
         because = "it is set in embedding.model"
     else:
         refused = []
         for main in (one for one in ENTRIES if not one.beside):
-            reason = why_not(main, folder)
+            reason = why_not(main, folder, settings.engine)
             if not reason:
                 break
-            if state(main.weights, folder) == "wrong size":  # not for want of trying: say so
-                raise WeightsError(f"{main.name} cannot run: {reason}")
+            # Not for want of trying, or not for want of pulling: say so.
+            if main.packaged or state(main.weights, folder) == "wrong size":
+                kind = ModelError if main.missing_modules(settings.engine) else WeightsError
+                raise kind(f"{main.name} cannot run: {reason}")
             refused.append(f"{main.name} cannot run: {reason}")
-        because = "; ".join(refused) or f"its weights are in {folder}"
-    beside = tuple(
-        one for one in ENTRIES if one.beside and main.weights and not why_not(one, folder)
-    )
+        because = "; ".join(refused) or _where(main, folder)
+    beside = _beside(main, folder)
     names = " with ".join(one.name for one in (main, *beside))
     return Choice(main, beside, f"model {names}: {because}")
 
 
-def load(one: Entry, folder: Path, device: str) -> Analyser:
+def _where(main: Entry, folder: Path) -> str:
+    return "it is part of Segue" if main.packaged else f"its weights are in {folder}"
+
+
+def _beside(main: Entry, folder: Path) -> tuple[Entry, ...]:
+    """What joins a model: of each kind of tags, what rides on it rather than what runs alone."""
+    joining: dict[str, Entry] = {}
+    for one in sorted((one for one in ENTRIES if one.beside), key=lambda one: not one.within):
+        fits = one.within in {"", main.name} and one.tag_group not in joining
+        if main.weights and fits and not why_not(one, folder):
+            joining[one.tag_group] = one
+    return tuple(joining.values())
+
+
+def load(
+    one: Entry,
+    models_dir: Path,
+    device: str,
+    engine: str = "auto",
+    riders: tuple[Entry, ...] = (),
+) -> Analyser:
     """Check an entry's weights against their sha256, and load it.
+
+    `riders` are the entries `within` this one that it shall give scores for too.
 
     Raises:
         ModelError, WeightsError: when it cannot run here.
     """
-    reason = why_not(one, folder)
-    if reason:
-        raise (ModelError if one.missing_modules() else WeightsError)(f"{one.name}: {reason}")
-    verify(one.weights, folder)
-    return one.load(one, folder, device)
+    folder = one.folder(models_dir)
+    for each in (one, *riders):
+        reason = why_not(each, models_dir, engine)
+        if reason:
+            kind = ModelError if each.missing_modules(engine) else WeightsError
+            raise kind(f"{each.name}: {reason}")
+        verify(each.weights, folder)
+    return one.load(one, Setup(folder, device, engine, riders))
+
+
+def load_chosen(choice: Choice, settings: EmbeddingSettings, data: Path) -> list[Analyser]:
+    """Load all that was chosen; what rides on another is loaded with it.
+
+    Raises:
+        ModelError, WeightsError: when one cannot run here.
+    """
+    folder = models_dir(settings, data)
+    return [
+        load(
+            one,
+            folder,
+            settings.device,
+            settings.engine,
+            tuple(rider for rider in choice.beside if rider.within == one.name),
+        )
+        for one in choice.entries
+        if not one.within
+    ]

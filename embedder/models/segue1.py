@@ -11,11 +11,26 @@ A checkpoint is what `torch.save` made of {"network": state of `Segue1Network`, 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
-from embedder.models.efficientat import N_TAGS, ROWS, trunk, trunk_channels
+from catalog.tracks import Float32
+from embedder.errors import WeightsError
+from embedder.models.efficientat import (
+    BATCH,
+    BATCH_CUDA,
+    N_TAGS,
+    ROWS,
+    FrontEnd,
+    trunk,
+    trunk_channels,
+)
+from embedder.models.hearing import Hearing
+from embedder.models.tensors import read_tensors
+from embedder.models.torching import device_of, fold_batch_norms, place
 
 #: What the published network has; another is read from its checkpoint.
 WIDTH = 0.4
@@ -76,15 +91,19 @@ def network_of(state: Mapping[str, Tensor]) -> Segue1Network:
     Raises:
         RuntimeError, KeyError: when it is the state of something else.
     """
+    filled = _shaped_like(state)
+    filled.load_state_dict(state, strict=True)
+    return filled.eval()
+
+
+def _shaped_like(state: Mapping[str, Tensor]) -> Segue1Network:
     narrowest = state[f"features.{len(ROWS) + 1}.0.weight"].shape[1]
-    filled = Segue1Network(
+    return Segue1Network(
         narrowest / ROWS[-1].out,
         hidden=state["head.0.weight"].shape[0],
         dim=state["head.2.weight"].shape[0],
         n_tags=state["tags.weight"].shape[0],
     )
-    filled.load_state_dict(state, strict=True)
-    return filled.eval()
 
 
 def mood_head_of(state: Mapping[str, Tensor]) -> MoodHead:
@@ -97,3 +116,37 @@ def mood_head_of(state: Mapping[str, Tensor]) -> MoodHead:
     filled = MoodHead(channels, hidden=hidden, n_moods=state["2.weight"].shape[0])
     filled.load_state_dict(state, strict=True)
     return filled.eval()
+
+
+class TorchEngine:
+    """The network of a file that `training export` wrote, batch norms folded, on any device.
+
+    Raises:
+        ModelError: CUDA is asked for and not there.
+        WeightsError: the file is missing, damaged, or holds something else.
+    """
+
+    def __init__(self, weights: Path, *, device: str) -> None:
+        state = {name: torch.from_numpy(one) for name, one in read_tensors(weights).items()}
+        self._device = device_of(device)
+        torch.set_num_threads(1)  # tracks are heard side by side, a core each
+        try:
+            folded = fold_batch_norms(_shaped_like(state).eval())
+            folded.load_state_dict(state, strict=True)
+        except (KeyError, RuntimeError) as error:
+            what = str(error).splitlines()[0]
+            raise WeightsError(f"weights {weights} do not fit ({what}): reinstall Segue") from error
+        self._network = place(folded, self._device)
+        self._front_end = FrontEnd().to(self._device)
+        self._batch = BATCH_CUDA if self._device.type == "cuda" else BATCH
+
+    def infer(self, windows: Float32) -> Hearing:
+        """Windows (n, 320000) at 32 kHz → what the network says of each."""
+        parts: list[Heard] = []
+        with torch.inference_mode():
+            for batch in torch.split(torch.from_numpy(windows), self._batch):
+                mel = self._front_end(batch.to(self._device))
+                parts.append(self._network(mel.contiguous(memory_format=torch.channels_last)))
+            return Hearing(
+                *(torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
+            )

@@ -56,9 +56,9 @@ class Timbre:
     def __init__(self, model: Model) -> None:
         self.model = model
 
-    def analyse(self, excerpts: Excerpts) -> Analysis:
+    def analyse(self, excerpts: Excerpts) -> tuple[Analysis, ...]:
         """The raw descriptor of a track, (dim,) float32; always finite, also for silence."""
-        return Analysis(self.model, vector=describe(excerpts.at(SAMPLE_RATE_HZ)))
+        return (Analysis(self.model, vector=describe(excerpts.at(SAMPLE_RATE_HZ))),)
 
 
 def describe(windows: Float32) -> Float32:

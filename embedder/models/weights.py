@@ -22,12 +22,20 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """One file of weights: its name on disk, where it is published, and what it must be."""
+    """One file of weights: its name on disk, where it is published, and what it must be.
+
+    Without a `url` it is part of Segue, and nobody can fetch it.
+    """
 
     file: str
     url: str
     sha256: str
     size_bytes: int
+
+    @property
+    def remedy(self) -> str:
+        """What to do when it is missing or damaged."""
+        return "run `segue models pull`" if self.url else "reinstall Segue"
 
 
 State = Literal["ready", "partial", "missing", "wrong size"]
@@ -60,12 +68,12 @@ def verify(weights: Sequence[Weights], folder: Path) -> None:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise WeightsError(
-                f"weights {path} cannot be read ({error.strerror}): run `segue models pull`"
+                f"weights {path} cannot be read ({error.strerror}): {one.remedy}"
             ) from error
         if found != one.sha256:
             raise WeightsError(
                 f"weights {path} have sha256 {found[:12]}…, expected {one.sha256[:12]}…: delete the"
-                " file and run `segue models pull`"
+                f" file and {one.remedy}"
             )
 
 
@@ -80,7 +88,7 @@ def pull(weights: Sequence[Weights], folder: Path, progress: Progress | None = N
     """
     fetched = []
     for one in weights:
-        if _state(one, folder) == "ready":
+        if not one.url or _state(one, folder) == "ready":
             verify([one], folder)
             continue
         try:

@@ -53,13 +53,13 @@ def test_moods_match_the_published_outputs(shared_models: Path) -> None:
 @pytest.mark.parametrize("seconds", [1, 4, 10])
 def test_analyses_have_the_promised_shapes(seconds: float, shared_models: Path) -> None:
     excerpts = Excerpts(22_050, seconds, (music(3, seconds),))
-    heard = load(MN04, shared_models, "cpu").analyse(excerpts)
+    (heard,) = load(MN04, shared_models, "cpu").analyse(excerpts)
     assert heard.vector is not None
     assert heard.scores is not None
     assert heard.vector.shape == (512,)
     assert heard.scores.shape == (527,)
     assert 0 <= heard.scores.min() < heard.scores.max() <= 1
-    moods = load(MOODS, shared_models, "cpu").analyse(excerpts)
+    (moods,) = load(MOODS, shared_models, "cpu").analyse(excerpts)
     assert moods.vector is None
     assert moods.scores is not None
     assert moods.scores.shape == (56,)
@@ -69,8 +69,8 @@ def test_analyses_have_the_promised_shapes(seconds: float, shared_models: Path) 
 def test_the_vector_is_the_mean_over_windows_whatever_the_batch(shared_models: Path) -> None:
     sounds = tuple(music(seed, 10) for seed in range(6))
     model = load(MN04, shared_models, "cpu")
-    together = model.analyse(Excerpts(22_050, 60, sounds)).vector
-    alone = [model.analyse(Excerpts(22_050, 10, (sound,))).vector for sound in sounds]
+    together = model.analyse(Excerpts(22_050, 60, sounds))[0].vector
+    alone = [model.analyse(Excerpts(22_050, 10, (sound,)))[0].vector for sound in sounds]
     assert together is not None
     np.testing.assert_allclose(together, np.mean(alone, axis=0), atol=1e-3)
 

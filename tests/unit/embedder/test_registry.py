@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from embedder.errors import ModelError, WeightsError
+from embedder.models.entry import Entry
 from embedder.models.registry import (
     ENTRIES,
     MN04,
     MOODS,
     TIMBRE,
-    Entry,
     choose_models,
     entry,
     load,

@@ -19,7 +19,7 @@ def windows(*sounds: Float32) -> Float32:
 def test_the_dimension_is_what_the_registry_says() -> None:
     sound = music(1, seconds=25, rate_hz=44_100)
     excerpts = Excerpts(44_100, 25.0, (sound[: 441 * 1000], sound[-441 * 1000 :]))
-    analysis = Timbre(TIMBRE.model).analyse(excerpts)
+    (analysis,) = Timbre(TIMBRE.model).analyse(excerpts)
     assert analysis.vector is not None
     assert analysis.vector.shape == (TIMBRE.dim,)
     assert analysis.vector.dtype == np.float32
