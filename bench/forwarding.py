@@ -1,8 +1,9 @@
 """What forwarding costs: Segue beside nginx, a naive proxy and no proxy, in one run.
 
 Each proxy is a process of its own on one core; the origin (small JSON answers, or one big body) and
-the load are on the others. Rounds are interleaved and the best of each peer counts, because other
-work on the machine only ever slows one down. `python -m bench.forwarding` prints the table.
+the load are on the others. Rounds alternate and ratios are taken within each round, because other
+work on the machine changes; the median round counts. Processor time a call depends least on it.
+`python -m bench.forwarding` prints the table.
 """
 
 from __future__ import annotations
@@ -504,8 +505,9 @@ class Peer:
     name: str
     port: int
     process: subprocess.Popen[bytes] | None
-    calls_per_s: float = 0.0
-    cpu_us: float = float("inf")
+    rates: list[float] = field(default_factory=list)
+    calls: int = 0
+    used_s: float = 0.0
     alone_s: list[float] = field(default_factory=list)
     big_bytes_per_s: float = 0.0
 
@@ -601,8 +603,9 @@ def run(rounds: int = ROUNDS, round_s: float = ROUND_S) -> list[dict[str, object
                 before_s, started_s = peer.cpu_s(), time.perf_counter()
                 calls = len(uvloop.run(_ask(peer.port, CONNECTIONS, round_s)))
                 taken_s = time.perf_counter() - started_s
-                peer.calls_per_s = max(peer.calls_per_s, calls / taken_s)
-                peer.cpu_us = min(peer.cpu_us, (peer.cpu_s() - before_s) / calls * 1e6)
+                peer.rates.append(calls / taken_s)
+                peer.calls += calls
+                peer.used_s += peer.cpu_s() - before_s
                 peer.alone_s += uvloop.run(_ask(peer.port, 1, round_s / 3))
                 if "Starlette" not in peer.name:
                     peer.big_bytes_per_s = max(peer.big_bytes_per_s, _download(peer.port))
@@ -620,12 +623,10 @@ def _rows(peers: Sequence[Peer]) -> list[dict[str, object]]:
         rows.append(
             {
                 "path": peer.name,
-                "req/s": round(peer.calls_per_s),
-                "of nginx": round(peer.calls_per_s / nginx.calls_per_s, 2)
-                if nginx and proxied
-                else "–",
-                "x naive": round(peer.calls_per_s / naive.calls_per_s, 1) if proxied else "–",
-                "CPU µs/req": round(peer.cpu_us) if proxied else "–",
+                "req/s": round(statistics.median(peer.rates)),
+                "of nginx": round(_ratio(peer, nginx), 2) if nginx and proxied else "–",
+                "x naive": round(_ratio(peer, naive), 1) if proxied else "–",
+                "CPU µs/req": round(peer.used_s / peer.calls * 1e6) if proxied else "–",
                 "p50 ms": round(p50_s * 1000, 3),
                 "added p50 ms": round((p50_s - direct_p50_s) * 1000, 3) if proxied else "–",
                 "download MB/s": round(peer.big_bytes_per_s / 1e6) if peer.big_bytes_per_s else "–",
@@ -633,6 +634,13 @@ def _rows(peers: Sequence[Peer]) -> list[dict[str, object]]:
             }
         )
     return rows
+
+
+def _ratio(peer: Peer, other: Peer) -> float:
+    """Of their rates, in the median round."""
+    return statistics.median(
+        rate / beside for rate, beside in zip(peer.rates, other.rates, strict=True)
+    )
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from proxy.settings import ServerSettings
 from proxy.upstream import Timeouts
 from tests.unit.proxy.wire import Exchange, RawUpstream, proxied
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("both_ways")]
 
 DOWN = "http://127.0.0.1:1"
 FORM = (b"Content-Type", b"application/x-www-form-urlencoded")

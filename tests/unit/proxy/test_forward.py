@@ -12,7 +12,7 @@ import pytest
 from proxy.settings import ServerSettings
 from tests.unit.proxy.wire import Exchange, Proxied, RawUpstream, proxied
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("both_ways")]
 
 TARGETS = [
     b"/",
@@ -380,7 +380,7 @@ async def test_a_client_that_goes_frees_the_upstream_at_once() -> None:
 
 
 async def test_a_client_that_goes_in_its_upload_frees_the_upstream() -> None:
-    async with proxied() as proxy:
+    async with proxied(kept=0) as proxy:
         client = await proxy.client()
         client.writer.write(
             b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + b"x" * 1000

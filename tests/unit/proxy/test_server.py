@@ -17,7 +17,7 @@ from proxy.application import create_application
 from proxy.errors import ServeError
 from proxy.server import serve, serve_in_background
 from proxy.settings import ProxySettings, ServerSettings
-from tests.unit.proxy.wire import Exchange, RawUpstream, proxied, read_reply
+from tests.unit.proxy.wire import Exchange, RawUpstream, keep_open, proxied, read_reply
 
 pytestmark = pytest.mark.anyio
 
@@ -271,7 +271,8 @@ async def test_an_upload_that_the_upstream_does_not_take_waits(
             assert (await read_reply(client.reader)).status == 200
 
 
-async def test_a_stop_lets_answers_end_and_event_streams_go() -> None:
+@pytest.mark.parametrize("kept", [0, 2])  # asked, or relayed
+async def test_a_stop_lets_answers_end_and_event_streams_go(kept: int) -> None:
     ended = asyncio.Event()
 
     async def answer(exchange: Exchange) -> None:
@@ -289,6 +290,7 @@ async def test_a_stop_lets_answers_end_and_event_streams_go() -> None:
     settings = ServerSettings(host="127.0.0.1", port=0, drain_s=5)
     application = create_application(ProxySettings(upstream_url=upstream.url, server=settings))
     async with serve_in_background(application, settings) as url:
+        await keep_open(application.upstream, kept)
         port = int(url.rpartition(":")[2])
         song, song_writer = await asyncio.open_connection("127.0.0.1", port)
         _, events_writer = await asyncio.open_connection("127.0.0.1", port)

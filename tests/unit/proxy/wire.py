@@ -237,6 +237,19 @@ class Proxied:
             client.close()
 
 
+#: See `proxied`.
+KEPT = 0
+
+
+async def keep_open(upstream: Any, count: int) -> None:
+    """Give an upstream so many connections that it may use at once."""
+    for _ in range(count):
+        connection = await upstream._connect()
+        connection.calls = 1
+        connection.usable = True
+        upstream._idle.append(connection)
+
+
 @asynccontextmanager
 async def proxied(
     upstream: RawUpstream | None = None,
@@ -245,9 +258,15 @@ async def proxied(
     base: str = "",
     timeouts: Timeouts | None = None,
     server: ServerSettings | None = None,
+    kept: int | None = None,
     **more: Any,
 ) -> AsyncIterator[Proxied]:
-    """A proxy on a free port, in front of `upstream` (or of whatever is at `url`)."""
+    """A proxy on a free port, in front of `upstream` (or of whatever is at `url`).
+
+    Args:
+        kept: connections to the upstream that are open from before, so that reads are relayed
+            from the first one on; by default `KEPT`.
+    """
     upstream = upstream or RawUpstream()
     if not url:
         await upstream.start()
@@ -260,6 +279,8 @@ async def proxied(
     found: list[RawClient] = []
     try:
         async with serve_in_background(application, server) as address:
+            if upstream._server is not None:
+                await keep_open(application.upstream, KEPT if kept is None else kept)
             try:
                 yield Proxied(address, upstream, application, found)
             finally:
