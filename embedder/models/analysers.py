@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from catalog.tracks import Analysis, Float32
-from embedder.errors import CANNOT_ANALYSE, DOES_NOT_DECODE, DecodingError
+from embedder.errors import CANNOT_ANALYSE, DecodingError
 from embedder.excerpts import Excerpts
 
 
@@ -24,11 +24,8 @@ def hear(analysers: Sequence[Analyser], excerpts: Excerpts) -> tuple[Analysis, .
     """What all models say of a track: numbers, of the promised shapes, or nothing.
 
     Raises:
-        DecodingError: the samples, or what a model makes of them, are not numbers.
+        DecodingError: what a model says are not the numbers it promises.
     """
-    wrong = sum(int(np.count_nonzero(~np.isfinite(window))) for window in excerpts.windows)
-    if wrong:
-        raise DecodingError(DOES_NOT_DECODE, f"{wrong} of its samples are not finite numbers")
     analyses = tuple(one for analyser in analysers for one in analyser.analyse(excerpts))
     for one in analyses:
         dim, labels = one.model.dim, len(one.model.labels)

@@ -75,12 +75,12 @@ class Segue1:
         self, model: Model, engine: Engine, moods: tuple[Model, MoodHead] | None = None
     ) -> None:
         self.model = model
-        self._engine = engine
+        self.engine = engine
         self._moods = moods
 
     def analyse(self, excerpts: Excerpts) -> tuple[Analysis, ...]:
         """Vector (512,) and AudioSet scores (527,); moods (56,). All are means over the windows."""
-        heard = self._engine.infer(excerpts.at(SAMPLE_RATE_HZ))
+        heard = self.engine.infer(excerpts.at(SAMPLE_RATE_HZ))
         main = Analysis(self.model, heard.vectors.mean(0), sigmoid(heard.tags).mean(0))
         if self._moods is None:
             return (main,)
