@@ -16,6 +16,7 @@ from proxy.pages import Forwarding, Pages, Status
 from proxy.places import relocate
 from proxy.relay import Client, Relay
 from proxy.settings import ProxySettings
+from proxy.targets import climbs
 from proxy.upstream import HttpUpstream, Origin, Upstream
 
 _log = logging.getLogger(__name__)
@@ -68,8 +69,11 @@ class Application:
             return
         if scope["type"] != "http":  # WebSockets come as HTTP with an upgrade, from our own server
             raise RuntimeError(f"Segue serves no {scope['type']} scopes; run it with proxy.server")
+        if (self._base_path or self._inner) and climbs(target_of(scope)):
+            await _answer(send, 400, b"Bad Request\n")
+            return
         if self._base_path and not self._strip_base_path(scope):
-            await _answer_not_found(send)
+            await _answer(send, 404, b"Not Found\n")
             return
         if self._is_moved:
             send = self._relocating(scope, send)
@@ -171,12 +175,11 @@ def create_application(
     )
 
 
-async def _answer_not_found(send: Send) -> None:
-    body = b"Not Found\n"
+async def _answer(send: Send, status: int, body: bytes) -> None:
     await send(
         {
             "type": "http.response.start",
-            "status": 404,
+            "status": status,
             "headers": [
                 (b"content-type", b"text/plain; charset=utf-8"),
                 (b"content-length", b"%d" % len(body)),

@@ -38,6 +38,7 @@ _REFUSALS: Final = {
     405: b"Method Not Allowed",
     408: b"Request Timeout",
     431: b"Request Header Fields Too Large",
+    501: b"Not Implemented",
 }
 
 
@@ -125,7 +126,10 @@ class Listener(Reader):
             scope["http_version"] != "1.0" and self.parser.should_keep_alive() and not upgrade
         )
         if upgrade and (
-            self._get_upgrade() != b"websocket" or self.pipeline or self._running is not None
+            self._get_upgrade() != b"websocket"
+            or self.pipeline
+            or self._running is not None
+            or _has_body(self.headers, or_says_so=False)
         ):
             return  # `_change_protocol` sends it through again without the upgrade
         if (
@@ -358,8 +362,11 @@ async def _apologise(
     await relaying.apologise(error, scope, send)
 
 
-def _has_body(headers: list[tuple[bytes, bytes]]) -> bool:
-    for name, _ in headers:  # noqa: SIM110 - a generator costs more than the loop, on every call
-        if name == b"content-length" or name == b"transfer-encoding":
+def _has_body(headers: list[tuple[bytes, bytes]], *, or_says_so: bool = True) -> bool:
+    """Whether a request has a body; or a length of 0, which says that it has none."""
+    for name, value in headers:
+        if name == b"transfer-encoding" or (
+            name == b"content-length" and (or_says_so or value.strip(b"0"))
+        ):
             return True
     return False

@@ -185,8 +185,20 @@ class Reader(HttpToolsProtocol):
             raise _RefusedError from None
         if authority:
             self.headers[:] = [h for h in self.headers if h[0] != b"host"] + [(b"host", authority)]
-        hosts = sum(1 for name, _ in self.headers if name == b"host")
+        hosts = 0
+        coding = b""
+        for name, value in self.headers:
+            if name == b"host":
+                hosts += 1
+            elif name == b"transfer-encoding":
+                coding = coding + b"," + value.lower() if coding else value.lower()
         if hosts > 1 or (hosts == 0 and version != "1.0"):
+            raise _RefusedError
+        if coding and coding.strip() != b"chunked":
+            # The body would lose its other coding here, where a hop ends (RFC 9112 §6.1); one that
+            # does not end in chunks has no known end (§6.3).
+            last = coding.rpartition(b",")[2].strip()
+            self._refusal = 501 if last == b"chunked" else 400
             raise _RefusedError
         scope = self._scope_of(method.decode("ascii"), target, version, self.headers)
         self._start(scope, upgrade=self.parser.should_upgrade())

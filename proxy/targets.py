@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote_to_bytes
+
 
 class TargetError(Exception):
     """The target is none that a server is asked for; `status` is the answer."""
@@ -29,3 +31,17 @@ def origin_form(method: bytes, target: bytes) -> tuple[bytes, bytes]:
     if not authority or b"@" in authority:
         raise TargetError(400)
     return below if below.startswith(b"/") else b"/" + below, authority
+
+
+def climbs(target: bytes) -> bool:
+    """Whether a path holds `..`, in any way that some server takes for it.
+
+    Below a base path this may lead out of it; without one there is nothing to be led out of.
+    """
+    path = target.partition(b"?")[0]
+    if b"%" in path:
+        path = unquote_to_bytes(path)
+    if b".." not in path:
+        return False
+    segments = path.replace(b"\\", b"/").split(b"/")
+    return any(segment.partition(b";")[0].rstrip(b"\0 \t") == b".." for segment in segments)

@@ -15,7 +15,7 @@ from tests.fidelity.conftest import SOAK_SHARE
 from tests.unit.proxy.wire import Exchange, RawUpstream, proxied
 
 #: What Segue says by itself to what is no request, and the only other answer is the server's own.
-OWN = {400, 405, 408, 431}
+OWN = {400, 405, 408, 431, 501}
 SERVERS = 299
 
 REQUESTS = (

@@ -453,6 +453,39 @@ async def test_a_refused_websocket_is_an_ordinary_answer() -> None:
         assert (reply.status, reply.body) == (403, b"no")
 
 
+@pytest.mark.parametrize("framing", [b"Content-Length: 3", b"Transfer-Encoding: chunked"])
+async def test_a_websocket_with_a_body_is_an_ordinary_request(framing: bytes) -> None:
+    """Whether the body or the socket comes first could be read in two ways."""
+    async with proxied() as proxy:
+        client = await proxy.client()
+        body = b"abc" if b"Length" in framing else b"3\r\nabc\r\n0\r\n\r\n"
+        reply = await client.send(
+            b"GET /socket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n"
+            b"Upgrade: websocket\r\n" + framing + b"\r\n\r\n" + body
+        )
+        assert reply.body == b"ok"
+        assert (await client.get(b"/next")).body == b"ok"
+        first, second = proxy.upstream.seen
+        assert (first.body, first.get(b"upgrade"), first.get(b"connection")) == (b"abc", [], [])
+        assert second.target == b"/next"
+
+
+async def test_a_websocket_may_say_that_it_has_no_body() -> None:
+    async def socket(exchange: Exchange) -> None:
+        exchange.write(b"HTTP/1.1 101 Hm\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        exchange.write(await exchange.reader.readexactly(5))
+
+    async with proxied(RawUpstream(handler=socket)) as proxy:
+        client = await proxy.client()
+        client.writer.write(
+            b"GET /socket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n"
+            b"Upgrade: websocket\r\nContent-Length: 0\r\n\r\nframe"
+        )
+        head = await asyncio.wait_for(client.reader.readuntil(b"\r\n\r\n"), 2)
+        assert head.startswith(b"HTTP/1.1 101 ")
+        assert await client.reader.readexactly(5) == b"frame"
+
+
 async def test_an_upgrade_that_is_not_offered_is_ignored(proxy: Proxied) -> None:
     upgrade = [(b"Connection", b"Upgrade, HTTP2-Settings"), (b"Upgrade", b"h2c")]
     client = await proxy.client()
@@ -492,6 +525,29 @@ async def test_base_paths_of_both_sides(
             assert (await proxy.get(b"/rest/ping")).status == 404
             assert (await proxy.get(b"/musical")).status == 404
             assert (await proxy.get(b"/music/segue/health")).status == 200
+
+
+@pytest.mark.parametrize(("base_path", "below"), [("/music", ""), ("", "/nd"), ("/nd", "/nd")])
+async def test_nothing_leads_out_of_a_base_path(base_path: str, below: str) -> None:
+    base = base_path.encode()
+    async with proxied(server=ServerSettings(base_path=base_path), base=below) as proxy:
+        client = await proxy.client()
+        for path in (
+            b"/../admin", b"/rest/../../admin", b"/%2e%2e/admin", b"/.%2E/admin", b"/..%2fadmin",
+            b"/rest%2f..%2f..%2fadmin", b"/\\..\\admin", b"/..%5cadmin", b"/..;a=b/admin", b"/..",
+            b"/rest/..%00/x", b"/a#/../..",
+        ):  # fmt: skip
+            reply = await client.get(base + path)
+            assert (reply.status, reply.body) == (400, b"Bad Request\n"), path
+        assert proxy.upstream.seen == []
+        for path in (b"/...", b"/a..b", b"/rest/ping?x=/../..", b"/..a/", b"/."):
+            assert (await client.get(base + path)).status == 200, path
+
+
+async def test_dot_segments_pass_where_there_is_nothing_to_leave(proxy: Proxied) -> None:
+    for target in (b"/a/../b", b"/%2e%2e/b", b"/.."):
+        await proxy.get(target)
+    assert [seen.target for seen in proxy.upstream.seen] == [b"/a/../b", b"/%2e%2e/b", b"/.."]
 
 
 async def test_a_unix_socket_upstream(tmp_path: Path) -> None:

@@ -117,6 +117,24 @@ async def test_connect_is_not_offered() -> None:
         assert proxy.upstream.seen == []
 
 
+@pytest.mark.parametrize(
+    "coding",
+    [
+        b"Transfer-Encoding: gzip, chunked",
+        b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked",
+    ],
+)
+async def test_a_coding_that_would_be_lost_is_refused(coding: bytes) -> None:
+    async with proxied() as proxy:
+        client = await proxy.client()
+        reply = await client.send(
+            b"POST / HTTP/1.1\r\nHost: a\r\n" + coding + b"\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+        )
+        assert (reply.status, reply.body) == (501, b"Not Implemented\n")
+        assert await client.reader.read() == b""
+        assert proxy.upstream.seen == []
+
+
 async def test_a_body_is_never_read_as_a_request() -> None:
     """Raw request lines are only looked for where a request begins, not in what a body holds."""
     async with proxied() as proxy:
