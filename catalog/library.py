@@ -113,20 +113,21 @@ class Library(Analyses, Songs, Runs):
 
     # Music folders
 
-    def root_id(self, folder: Path) -> int:
+    def root_id(self, folder: Path, *, remote: bool = False) -> int:
         """The number of a music folder, registered when new.
 
         A folder that was moved as a whole (another machine, another mount point) is known
-        again by its base name and what lies in it, if its old path is no folder any more.
+        again by its base name and what lies in it, if its old path is no folder any more. One that
+        is `remote`, as a server calls it, is known by its path alone.
         """
-        folder = folder.absolute()
+        folder = folder if remote else folder.absolute()
         with self._transaction() as db:
             known = {Path(os.fsdecode(f)): int(i) for i, f in db.execute(
                 "SELECT root_id, folder FROM roots ORDER BY root_id"
             )}  # fmt: skip
             if folder in known:
                 return known[folder]
-            for old, root in known.items():
+            for old, root in known.items() if not remote else ():
                 if old.name == folder.name and not old.is_dir() and _holds(db, root, folder):
                     db.execute(
                         "UPDATE roots SET folder = ? WHERE root_id = ?",

@@ -18,3 +18,20 @@ class LibrarySettings:
         default="folder",
         metadata={"doc": 'Where the audio is read from: "folder", or the "server" itself.'},
     )
+    server_connections: int = field(
+        default=2, metadata={"doc": 'With source "server": how many files are read at once.'}
+    )
+    server_mb_per_s: float = field(
+        default=8.0,
+        metadata={"doc": 'With source "server": at most so many megabytes a second; 0: no limit.'},
+    )
+
+    def __post_init__(self) -> None:
+        if self.server_connections < 1:
+            raise ValueError(
+                f"library.server_connections is {self.server_connections}: set 1 or more"
+            )
+        if not 0.0 <= self.server_mb_per_s <= 10_000.0:
+            raise ValueError(
+                f"library.server_mb_per_s is {self.server_mb_per_s:g}: set 0 (no limit) or more"
+            )

@@ -94,7 +94,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """One run of the embedding job, in tracks, seconds, bytes and reads (round trips)."""
+    """One run of the embedding job, in tracks, seconds, bytes and reads (round trips).
+
+    `audio_s` is the playing time of what was heard; `error` is "" where all was done.
+    """
 
     embedded: int = 0
     moved: int = 0
@@ -106,6 +109,8 @@ class RunReport:
     error: str = ""
     reads: int = 0
     copied: int = 0
+    audio_s: float = 0.0
+    model_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from pathlib import Path
 from catalog.library import Library
 from catalog.tracks import FileFacts, KnownFile, Model
 from embedder.errors import PASSING
-from embedder.source import MOST_GONE, guard, walk
+from embedder.sharding import ALL, Shard
+from embedder.source import MOST_GONE, Listing, guard
 
 Place = tuple[int, str]
 
@@ -26,7 +27,7 @@ class Recognition:
 
     known: Mapping[Place, KnownFile]
     gone: Mapping[Place, KnownFile]
-    complete: Collection[int]
+    analysed: Mapping[Model, Collection[int]]
     again: bool
     claims: dict[Place, int] = field(default_factory=dict)
     copies: dict[Place, int] = field(default_factory=dict)
@@ -40,11 +41,20 @@ class Recognition:
         for place, track in sorted(self.gone.items(), reverse=True):
             self._by_key.setdefault(track.content_key, []).append((place, track.track_id))
         for track in self.known.values():
-            if track.track_id in self.complete and not self.again:
+            if not self.again and not self.missing(track.track_id):
                 self._there[track.content_key] = track.track_id
 
-    def recognise(self, place: Place, content_key: str) -> bool:
-        """Whether this file's content needs no hearing; `claims` then says which track it is."""
+    def missing(self, track_id: int) -> frozenset[Model]:
+        """The models that have not heard a track yet, or all where all is heard anew."""
+        return frozenset(
+            model for model, heard in self.analysed.items() if self.again or track_id not in heard
+        )
+
+    def recognise(self, place: Place, content_key: str) -> frozenset[Model]:
+        """Which models must hear this file; `claims` then says which track it is, if it is known.
+
+        None where its content is known, and what it is a copy of.
+        """
         same_place = self.known.get(place)
         if same_place is not None and same_place.content_key == content_key:
             track_id = same_place.track_id
@@ -55,14 +65,14 @@ class Recognition:
                     track_id = candidates.pop()[1]
                 elif content_key in self._there:
                     self.copies[place] = self._there[content_key]
-                    return True
+                    return frozenset()
                 elif (first := self._hearing.setdefault(content_key, place)) != place:
                     self.twins[place] = first
-                    return True
+                    return frozenset()
                 else:
-                    return False
+                    return frozenset(self.analysed)
         self.claims[place] = track_id
-        return track_id in self.complete and not self.again
+        return self.missing(track_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +86,7 @@ class Plan:
     known_failures: int
     recognition: Recognition
     present: Mapping[int, Collection[str]]
+    shard: Shard = ALL
 
     def settle_missing(self, library: Library, *, prune: bool = False) -> int:
         """After a complete run: count the absent files, or with `prune` forget them now.
@@ -89,7 +100,7 @@ class Plan:
             absent = [
                 path
                 for (root, path), track in self.recognition.gone.items()
-                if root == root_id and track.track_id not in moved
+                if root == root_id and track.track_id not in moved and self.shard.takes(path)
             ]
             if prune:
                 forgotten += library.forget(root_id, absent)
@@ -97,53 +108,62 @@ class Plan:
                 forgotten += library.mark_missing(root_id, absent)
             library.forget_failures(
                 root_id,
-                [one.path for one in library.failures(root_id) if one.path not in paths],
+                [
+                    one.path
+                    for one in library.failures(root_id)
+                    if one.path not in paths and self.shard.takes(one.path)
+                ],
             )
         return forgotten
 
 
 def make_plan(
     library: Library,
-    folders: Sequence[Path],
+    listings: Sequence[Listing],
     models: Sequence[Model],
     *,
     full: bool = False,
     most_gone: float = MOST_GONE,
+    shard: Shard = ALL,
 ) -> Plan:
-    """Walk the folders and compare with what is known. Nothing is written but the folders' names.
+    """Compare the files that there are with what is known. Nothing is written but folders' names.
 
     A file is known by its size and time; a known failure is not tried again until they change,
-    unless it may have been the disk's or the mount's.
+    unless it may have been the disk's or the mount's. Of a shard only its own files are heard, and
+    only its own count as missing; what is gone anywhere may be found again in it.
 
     Raises:
-        SourceError: a folder is missing, empty, unreadable, or lost most of its tracks.
+        SourceError: a folder lost most of its tracks.
     """
-    walked = {folder.resolve(): walk(folder) for folder in folders}
-    complete = set.intersection(*(library.analysed(model) for model in models))
+    analysed = {model: library.analysed(model) for model in models}
+    complete = set.intersection(*analysed.values())
     roots: dict[int, Path] = {}
     todo: list[tuple[int, FileFacts]] = []
     known: dict[Place, KnownFile] = {}
     gone: dict[Place, KnownFile] = {}
     present: dict[int, Collection[str]] = {}
-    unchanged = known_failures = 0
-    for folder, files in walked.items():
-        root_id = library.root_id(folder)
-        roots[root_id] = folder
-        present[root_id] = paths = {file.path for file in files}
+    files = unchanged = known_failures = 0
+    for listing in listings:
+        root_id = library.root_id(listing.folder, remote=listing.remote)
+        roots[root_id] = listing.folder
+        present[root_id] = paths = {file.path for file in listing.files}
         tracks = library.files(root_id)
         absent = {path: track for path, track in tracks.items() if path not in paths}
-        guard(folder, len(tracks), len(absent), most_gone)
+        guard(listing.folder, len(tracks), len(absent), most_gone)
         gone.update({(root_id, path): track for path, track in absent.items()})
         failed = {
             one.path: (one.size_bytes, one.mtime_ns)
             for one in library.failures(root_id)
             if one.reason not in PASSING
         }
-        for file in files:
+        for file in listing.files:
             facts = (file.size_bytes, file.mtime_ns)
             track = tracks.get(file.path)
             if track is not None:
                 known[root_id, file.path] = track
+            if not shard.takes(file.path):
+                continue
+            files += 1
             if full:
                 todo.append((root_id, file))
             elif failed.get(file.path) == facts:
@@ -158,10 +178,11 @@ def make_plan(
                 todo.append((root_id, file))
     return Plan(
         folders=roots,
-        files=sum(map(len, walked.values())),
+        files=files,
         todo=todo,
         unchanged=unchanged,
         known_failures=known_failures,
-        recognition=Recognition(known, gone, complete, again=full),
+        recognition=Recognition(known, gone, analysed, again=full),
         present=present,
+        shard=shard,
     )

@@ -39,7 +39,14 @@ class EmbeddingSettings:
         metadata={"doc": "The run stops when more than this share of known tracks is gone."},
     )
 
+    keep: int = field(
+        default=3,
+        metadata={"doc": "How many snapshots are kept, to go back to; the one in force is one."},
+    )
+
     def __post_init__(self) -> None:
+        if self.keep < 1:
+            raise ValueError(f"embedding.keep is {self.keep}: set 1 or more")
         if not self.model:
             raise ValueError(
                 'embedding.model is empty: set "auto" or a name of `segue models list`'

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from catalog.tracks import FileFacts
 from embedder.errors import SourceError
+from embedder.reading import Source
 
 _LATEST_NS: Final = 2**63 - 1
 
@@ -51,6 +53,46 @@ AUDIO_SUFFIXES: Final = frozenset(
 FEWEST_GUARDED: Final = 20
 #: The share of the known tracks that may be gone at once before it is taken for a lost mount.
 MOST_GONE: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A music folder and its audio files, sorted by path. `remote`: it is not on this machine."""
+
+    folder: Path
+    files: Sequence[FileFacts]
+    remote: bool = False
+
+
+class MusicSource(Protocol):
+    """Where the music is: folders of this machine, or a server."""
+
+    def listings(self) -> list[Listing]:
+        """Every music folder with its files, as they are now.
+
+        Raises:
+            SourceError: the music cannot be trusted to be all there.
+        """
+        ...
+
+    def open(self, folder: Path, file: FileFacts) -> Source | None:
+        """The bytes of a file, or None where a worker opens its path by itself."""
+        ...
+
+
+class Folders:
+    """Music folders that this machine sees. `workers` open the files themselves."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._folders = folders
+
+    def listings(self) -> list[Listing]:
+        """As in `MusicSource`; a folder named twice is listed once."""
+        walked = {folder.resolve(): folder for folder in self._folders}
+        return [Listing(resolved, walk(folder)) for resolved, folder in walked.items()]
+
+    def open(self, folder: Path, file: FileFacts) -> None:
+        """As in `MusicSource`."""
 
 
 def walk(root: Path) -> list[FileFacts]:

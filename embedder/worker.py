@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from embedder.decoding import AudioFile
 from embedder.errors import UNREADABLE, DecodingError
-from embedder.reading import LocalSource
+from embedder.reading import LocalSource, Source
 from embedder.strategy import Strategy
 from embedder.tagging import read_tags
 
@@ -46,6 +46,29 @@ class _WatchedSource(LocalSource):
             raise
 
 
+class _AskedSource:
+    """A file that the job has a way to and this process has not: its bytes are asked for.
+
+    So the process that decodes what anybody may have made knows no login, and calls no server.
+    """
+
+    def __init__(self, worker: Worker, size_bytes: int) -> None:
+        self._worker = worker
+        self.size_bytes = size_bytes
+        self.failure: OSError | None = None
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """As in `Source`."""
+        try:
+            return self._worker.ask_for(offset, size)
+        except OSError as error:
+            self.failure = error
+            raise
+
+    def close(self) -> None:
+        """As in `Source`."""
+
+
 class Worker:
     """Serves one connection until its other end is closed."""
 
@@ -59,14 +82,24 @@ class Worker:
         try:
             self._say(kind="ready")
             while True:
-                self._answer(Path(self._hear()["path"]))
+                wish = self._hear()
+                self._answer(Path(wish["path"]), wish["size_bytes"])
         except (EOFError, OSError):
             return
 
-    def _answer(self, path: Path) -> None:
-        source: _WatchedSource | None = None
+    def ask_for(self, offset: int, size: int) -> bytes:
+        """Bytes of a file that the job opened."""
+        self._say(kind="read", offset=offset, size=size)
+        answer = self._hear()
+        if answer["errno"]:
+            raise OSError(answer["errno"], answer["strerror"])
+        return self._connection.recv_bytes()
+
+    def _answer(self, path: Path, size_bytes: int | None) -> None:
+        source: _WatchedSource | _AskedSource | None = None
         try:
-            source = _WatchedSource(path)
+            asked = None if size_bytes is None else _AskedSource(self, size_bytes)
+            source = asked or _WatchedSource(path)
             self._read(path, source)
         except DecodingError as error:
             cause = source.failure if source is not None else None
@@ -85,7 +118,7 @@ class Worker:
             strerror="" if cause is None else cause.strerror or "",
         )
 
-    def _read(self, path: Path, source: LocalSource) -> None:
+    def _read(self, path: Path, source: Source) -> None:
         suffix, size = path.suffix, source.size_bytes
         whole = self._strategy.whole(suffix, size)
         with AudioFile(source, whole=whole, on_read=self._alive) as audio:

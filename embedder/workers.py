@@ -37,6 +37,7 @@ from embedder.errors import (
 )
 from embedder.excerpts import Excerpts
 from embedder.models.analysers import Analyser, hear
+from embedder.reading import Source
 
 #: What a worker is started with; its socket's number follows.
 COMMAND: Final[list[str]] = [sys.executable, "-P", "-m", "embedder.worker"]
@@ -85,6 +86,8 @@ class _Process:
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
+        #: Where the bytes of the file at hand come from, when the worker cannot open it.
+        self.source: Source | None = None
         self._connection, theirs = Pipe()
         path = os.pathsep.join(part for part in sys.path if part)
         with theirs:
@@ -112,11 +115,28 @@ class _Process:
             raise _DiedError(self._how()) from error
 
     def hear(self, timeout_s: float | None = None) -> dict[str, Any]:
-        """The next message that is more than a sign of life."""
+        """The next message that is more than a sign of life, or a wish for bytes."""
         while True:
             message: dict[str, Any] = json.loads(self.hear_bytes(timeout_s))
-            if message["kind"] != "alive":
+            if message["kind"] == "read":
+                self._read(int(message["offset"]), int(message["size"]))
+            elif message["kind"] != "alive":
                 return message
+
+    def _read(self, offset: int, size: int) -> None:
+        """Fetch bytes for the worker, which has no way to where they are."""
+        if self.source is None:
+            raise _DiedError("it asked for bytes of a file that it can open")
+        try:
+            content = self.source.read_at(offset, size)
+        except OSError as error:
+            self.say(errno=error.errno or errno.EIO, strerror=error.strerror or str(error))
+            return
+        self.say(errno=0, strerror="")
+        try:
+            self._connection.send_bytes(content)
+        except OSError as error:
+            raise _DiedError(self._how()) from error
 
     def hear_bytes(self, timeout_s: float | None = None) -> bytes:
         try:
@@ -180,13 +200,14 @@ class Workers:
         self,
         root: Path,
         file: FileFacts,
-        analysers: Sequence[Analyser],
-        recognise: Callable[[str], bool],
+        choose: Callable[[str], Sequence[Analyser]],
+        source: Source | None = None,
     ) -> Heard:
-        """Read a file and let every model hear it, unless `recognise(content_key)` knows it.
+        """Read a file and let the models hear it that `choose(content_key)` names, maybe none.
 
-        Called from several threads. A worker that dies is given one more try, in case it was
-        killed from outside.
+        Its bytes come from `source` where there is one, else the worker opens it. Called from
+        several threads. A worker that dies is given one more try, in case it was killed from
+        outside.
 
         Raises:
             DecodingError: the file gives no audio, or its decoder crashed or hung.
@@ -195,7 +216,7 @@ class Workers:
         for last in (False, True):
             process = self._take()
             try:
-                heard = self._ask(process, root / file.path, analysers, recognise)
+                heard = self._ask(process, root / file.path, choose, source)
             except _DiedError as error:
                 self._discard(process)
                 if last:
@@ -220,17 +241,18 @@ class Workers:
         self,
         process: _Process,
         path: Path,
-        analysers: Sequence[Analyser],
-        recognise: Callable[[str], bool],
+        choose: Callable[[str], Sequence[Analyser]],
+        source: Source | None,
     ) -> Heard:
-        process.say(path=str(path))
+        process.source = source
+        process.say(path=str(path), size_bytes=None if source is None else source.size_bytes)
         fetched = process.hear()
         if fetched["kind"] == "failed":
             raise _explain(path, fetched)
-        decode = not recognise(fetched["content_key"])
-        process.say(decode=decode)
+        analysers = choose(fetched["content_key"])
+        process.say(decode=bool(analysers))
         analyses: tuple[Analysis, ...] = ()
-        if decode:
+        if analysers:
             answer = process.hear()
             if answer["kind"] == "failed":
                 raise _explain(path, answer)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from cli.main import Compose
     from embedder.job import Outcome
-    from embedder.progress import Result
+    from embedder.progress import Result, Standing
 
 _EXIT_SKIPPED = 3
 _EXIT_INTERRUPTED = 130
@@ -63,7 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, compose: Compose) -> int:
     """Run the job; 0, 3 where files were skipped, 130 where it was stopped."""
-    from embedder.job import embed
+    from embedder.job import Task, embed
     from embedder.priority import lower_priority
 
     configuration = compose("library", "embedding")
@@ -75,9 +75,7 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
         outcome = embed(
             configuration.library,
             configuration.embedding,
-            limit=arguments.limit,
-            full=arguments.full,
-            prune=arguments.prune,
+            Task(limit=arguments.limit, full=arguments.full, prune=arguments.prune),
             progress=_Drawn(bar),
         )
     failures = _failures(configuration.data)
@@ -117,6 +115,12 @@ class _Drawn:
     def advanced(self, path: str, result: Result, detail: str) -> None:
         self._done += 1
         self._bar.update(self._done, self._todo, path)
+
+    def standing(self, standing: Standing) -> None:
+        pass
+
+    def stopping(self, in_hand: int) -> None:
+        self._bar.say(f"stopping: {in_hand} files in hand are finished first")
 
     def publishing(self, tracks: int) -> None:
         self._bar.update(self._done, self._todo, f"publishing {tracks} tracks")

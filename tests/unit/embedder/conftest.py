@@ -7,7 +7,7 @@ from contextlib import nullcontext
 
 import pytest
 
-from embedder import job
+from embedder import listening
 from embedder.workers import Workers
 from tests.unit.embedder.sounds import Recordings
 
@@ -28,4 +28,4 @@ def pool() -> Iterator[Workers]:
 @pytest.fixture
 def shared_workers(pool: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the job use the session's processes instead of starting its own."""
-    monkeypatch.setattr(job, "Workers", lambda timeout_s: nullcontext(pool))
+    monkeypatch.setattr(listening, "Workers", lambda timeout_s: nullcontext(pool))

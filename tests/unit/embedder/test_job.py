@@ -16,13 +16,14 @@ from catalog.settings import LibrarySettings
 from catalog.snapshot import open_snapshot
 from catalog.tracks import Failure
 from embedder.errors import EmbedderError, SourceError
-from embedder.job import Outcome, embed
+from embedder.job import Outcome, Task, embed
 from embedder.models.registry import MN04, TIMBRE
+from embedder.progress import Silent
 from embedder.settings import EmbeddingSettings
 from tests.unit.embedder.sounds import music, write
 
 
-class Heard:
+class Heard(Silent):
     """A progress that remembers."""
 
     def __init__(self) -> None:
@@ -61,7 +62,7 @@ class Shelf:
     def run(self, heard: Heard | None = None, **options: object) -> Outcome:
         library = LibrarySettings(music=(str(self.music),), data=str(self.data))
         settings = EmbeddingSettings(model="timbre", workers=2)
-        return embed(library, settings, progress=heard or Heard(), **options)  # type: ignore[arg-type]
+        return embed(library, settings, Task(**options), progress=heard or Heard())  # type: ignore[arg-type]
 
     def tracks(self) -> dict[str, int]:
         with Library.open(self.data, read_only=True) as library:
@@ -373,9 +374,9 @@ def test_a_part_of_a_new_space_does_not_replace_a_whole_snapshot(
     first = shelf.run().snapshot
     library = LibrarySettings(music=(str(shelf.music),), data=str(shelf.data))
     settings = EmbeddingSettings(models_dir=str(shared_models))
-    part = embed(library, settings, limit=2)
+    part = embed(library, settings, Task(limit=2))
     assert part.report.embedded == 2
-    assert part.snapshot == ""
+    assert part.snapshot == first  # the old space stays in force
     snapshot = open_snapshot(shelf.data)
     assert snapshot is not None
     assert snapshot.version == first

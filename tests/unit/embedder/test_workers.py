@@ -10,7 +10,7 @@ from catalog.library import Library
 from catalog.settings import LibrarySettings
 from embedder import workers
 from embedder.errors import SourceError
-from embedder.job import Outcome, embed
+from embedder.job import Outcome, Task, embed
 from embedder.settings import EmbeddingSettings
 from tests.unit.embedder.test_job import Heard, Shelf
 
@@ -101,5 +101,5 @@ def test_prune_forgets_at_once_what_is_gone(shelf: Shelf) -> None:
     with pytest.raises(SourceError, match="--prune"):
         run(shelf)
     library = LibrarySettings(music=(str(shelf.music),), data=str(shelf.data))
-    embed(library, EmbeddingSettings(model="timbre"), prune=True)
+    embed(library, EmbeddingSettings(model="timbre"), Task(prune=True))
     assert len(shelf.tracks()) == 5

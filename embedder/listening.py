@@ -1,0 +1,192 @@
+"""Hearing files: several at once in the workers, each kept in its turn by the job's own thread."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from catalog.library import Library
+from catalog.tracks import FileFacts, Model, RunReport
+from embedder.errors import TROUBLE, DecodingError, SourceError
+from embedder.models.analysers import Analyser
+from embedder.plan import Place, Plan
+from embedder.progress import Forecast, Progress, Result
+from embedder.settings import EmbeddingSettings
+from embedder.source import MusicSource
+from embedder.workers import Heard, Workers
+
+#: Tracks being heard, waiting, or heard and not yet stored, for each worker. Only those being heard
+#: hold audio; the others let the workers go on while a long track is waited for.
+_IN_FLIGHT_PER_WORKER: Final = 8
+
+#: One bad sector is a bad sector; so many files that fail to be read in a row are a bad mount.
+_MOST_TROUBLES: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A loaded model, and all models whose results it gives."""
+
+    models: frozenset[Model]
+    analyser: Analyser
+
+
+class Listening:
+    """One run's hearing. `report` counts what came of it, also when it was broken off."""
+
+    def __init__(
+        self,
+        library: Library,
+        source: MusicSource,
+        plan: Plan,
+        loaded: Sequence[Loaded],
+        settings: EmbeddingSettings,
+        progress: Progress,
+        report: RunReport,
+    ) -> None:
+        self._library = library
+        self._source = source
+        self._plan = plan
+        self._loaded = loaded
+        self._settings = settings
+        self._progress = progress
+        self.report = report
+        self._troubles = 0
+        #: What is being heard, for files with the same content whose turn comes earlier.
+        self._futures: dict[Place, Future[Heard]] = {}
+
+    def hear(self, todo: Sequence[tuple[int, FileFacts]], stop: threading.Event) -> None:
+        """Hear files in the workers and keep each result, until all are done or `stop` is set.
+
+        Raises:
+            SourceError: file after file cannot be read, or the mount went away.
+            catalog.errors.LibraryError: the library cannot be written.
+        """
+        workers = min(self._settings.workers or len(os.sched_getaffinity(0)), len(todo))
+        forecast = Forecast(file for _, file in todo)
+        waiting = deque(todo)
+        running: deque[tuple[int, FileFacts, Future[Heard]]] = deque()
+        told = False
+        with (
+            Workers(self._settings.timeout_s) as processes,
+            ThreadPoolExecutor(workers, thread_name_prefix="listen") as pool,
+        ):
+            try:
+                while running or (waiting and not stop.is_set()):
+                    while waiting and len(running) < workers * _IN_FLIGHT_PER_WORKER:
+                        root_id, file = waiting.popleft()
+                        future = pool.submit(self._hear_one, processes, root_id, file)
+                        running.append((root_id, file, future))
+                        self._futures[root_id, file.path] = future
+                    # In order, so that the same music always gets the same track numbers.
+                    self._settle(forecast, *running.popleft())
+                    if stop.is_set():
+                        waiting.clear()
+                        running = deque(one for one in running if not one[2].cancel())
+                        if not told:
+                            self._progress.stopping(len(running))
+                            told = True
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _hear_one(self, processes: Workers, root_id: int, file: FileFacts) -> Heard:
+        """In a thread of the pool."""
+        folder = self._plan.folders[root_id]
+        choose = partial(self._choose, (root_id, file.path))
+        source = self._source.open(folder, file)
+        try:
+            return processes.listen(folder, file, choose, source)
+        finally:
+            if source is not None:
+                source.close()
+
+    def _choose(self, place: Place, content_key: str) -> list[Analyser]:
+        """The models that must hear a file with this content: none, some or all."""
+        wanted = self._plan.recognition.recognise(place, content_key)
+        return [one.analyser for one in self._loaded if one.models & wanted]
+
+    def _settle(
+        self, forecast: Forecast, root_id: int, file: FileFacts, future: Future[Heard]
+    ) -> None:
+        """Keep what became of one file."""
+        try:
+            result, duration_s, detail = self._keep(root_id, file, future)
+        except DecodingError as error:
+            self._library.record_failure(root_id, file, error.reason, error.detail)
+            self._check_trouble(error, self._plan.folders[root_id])
+            self.report = replace(self.report, skipped=self.report.skipped + 1)
+            result, duration_s, detail = "skipped", 0.0, str(error)
+        self._progress.advanced(file.path, result, detail)
+        self._progress.standing(forecast.advance(file, duration_s, failed=result == "skipped"))
+
+    def _keep(
+        self, root_id: int, file: FileFacts, future: Future[Heard]
+    ) -> tuple[Result, float, str]:
+        """Store a file's results; what it was, and how long it plays.
+
+        Raises:
+            DecodingError: it gives none.
+        """
+        recognition = self._plan.recognition
+        report = self.report
+        place = (root_id, file.path)
+        self._futures.pop(place, None)
+        heard = future.result()
+        twin = recognition.twins.get(place)
+        if twin in self._futures:  # its turn to be stored comes after ours
+            heard = replace(heard, analyses=self._futures[twin].result().analyses)
+        self._troubles = 0
+        track_id = recognition.claims.get(place)
+        if track_id is not None:
+            self._library.move(track_id, root_id, file, heard.tags)
+        result: Result
+        original = recognition.copies.get(place)
+        if twin is not None and not heard.analyses:
+            original = next(
+                (one.track_id for one in self._library.by_content(heard.content_key)), None
+            )
+        if original is not None:
+            self._library.copy(original, root_id, file, heard.tags)
+            report, result = replace(report, copied=report.copied + 1), "copied"
+        elif heard.analyses:
+            self._library.store(
+                root_id, file, heard.content_key, heard.duration_s, heard.tags, heard.analyses
+            )
+            if twin is None:
+                report, result = replace(report, embedded=report.embedded + 1), "embedded"
+            else:
+                report, result = replace(report, copied=report.copied + 1), "copied"
+        else:
+            report, result = replace(report, moved=report.moved + 1), "moved"
+        self.report = replace(
+            report,
+            bytes_read=report.bytes_read + heard.bytes_read,
+            reads=report.reads + heard.reads,
+            audio_s=round(report.audio_s + heard.duration_s, 3),
+        )
+        return result, heard.duration_s, ""
+
+    def _check_trouble(self, error: DecodingError, folder: Path) -> None:
+        """Stop where file after file cannot be read: that is no file's fault.
+
+        Raises:
+            SourceError: at the third in a row.
+        """
+        if error.reason not in TROUBLE:
+            self._troubles = 0
+            return
+        self._troubles += 1
+        if self._troubles >= _MOST_TROUBLES:
+            raise SourceError(
+                f"{self._troubles} files in a row below {folder} could not be read"
+                f" ({error.detail}): the music folder is in trouble; all finished work is kept and"
+                " nothing was forgotten, run again when it is back"
+            ) from error
