@@ -20,13 +20,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the description and the flags."""
     parser.description = (
         "list prints every model, whether it can run here, and which `segue embed` would use.\n"
-        "pull fetches weights (of one model, or of all), going on where an earlier pull stopped;\n"
+        "pull fetches weights (of one model, or of all that `auto` may take), going on where an\n"
+        "earlier pull stopped;\n"
         "a file is put in place only when its sha256 is right.\n"
         "verify reads the weights that are needed and compares their sha256; exit code 1 when any\n"
         "is missing or wrong."
     )
     parser.add_argument("action", choices=("list", "pull", "verify"))
-    parser.add_argument("name", metavar="NAME", nargs="?", help="one model (default: all)")
+    parser.add_argument(
+        "name", metavar="NAME", nargs="?", help="one model (default: all that `auto` may take)"
+    )
     add_setting(
         parser, "--models-dir", "embedding.models_dir", metavar="DIR", text="where weights lie"
     )
@@ -40,7 +43,10 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
 
     configuration = compose("library", "embedding")
     folder = models_dir(configuration.embedding, configuration.data)
-    entries = (entry(arguments.name),) if arguments.name else ENTRIES
+    listing = arguments.action == "list"
+    entries = tuple(one for one in ENTRIES if listing or not one.on_request)
+    if arguments.name:
+        entries = (entry(arguments.name),)
     match arguments.action:
         case "list":
             return _list(configuration, entries, folder, as_json=arguments.json)

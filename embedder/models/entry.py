@@ -39,7 +39,7 @@ class Entry:
     `engines`: any of these can run it; none is needed where there are none. `packaged`: where its
     weights lie, when they are part of Segue. `within`: the model whose pass over the windows gives
     this one's scores too. `unscaled`: the numbers are of different kinds, and publishing z-scores
-    each.
+    each. `on_request`: taken and pulled only by name.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Entry:
     packaged: Path | None = None
     within: str = ""
     unscaled: bool = False
+    on_request: bool = False
 
     @property
     def beside(self) -> bool:

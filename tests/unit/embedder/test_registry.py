@@ -10,6 +10,7 @@ from embedder.models.entry import Entry
 from embedder.models.registry import (
     ENTRIES,
     MN04,
+    MN10,
     MOODS,
     TIMBRE,
     choose_models,
@@ -56,9 +57,9 @@ def test_every_entry_is_whole(one: Entry) -> None:
     assert one.dim or one.labels
     assert bool(one.labels) == bool(one.tag_group)
     for weights in one.weights:
-        assert weights.url.startswith("https://")
+        assert weights.url == "" if one.packaged else weights.url.startswith("https://")
         assert len(weights.sha256) == 64
-        assert weights.size_bytes > 1_000_000
+        assert weights.size_bytes > 100_000
     assert one.model.dim == one.dim
     assert entry(one.name) is one
 
@@ -82,6 +83,13 @@ def test_with_weights_auto_is_mn04_with_moods_beside(tmp_path: Path) -> None:
     choice = choose_models(EmbeddingSettings(), tmp_path)
     assert choice.entries == (MN04, MOODS)
     assert str(tmp_path / "models") in choice.reason
+
+
+@needs_torch
+def test_what_is_there_on_request_is_not_taken_by_itself(tmp_path: Path) -> None:
+    pretend_weights(tmp_path / "models", MN10)
+    assert choose_models(EmbeddingSettings(), tmp_path).main is TIMBRE
+    assert choose_models(EmbeddingSettings(model=MN10.name), tmp_path).main is MN10
 
 
 @needs_torch
