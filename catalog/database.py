@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from catalog.errors import CatalogError
 
@@ -63,6 +63,14 @@ class Database:
             raise self._error(
                 f"cannot write the {self._noun} {self.path}: {error}{self._advice}"
             ) from error
+
+    def writing(self) -> AbstractContextManager[sqlite3.Connection]:
+        """A transaction for who joins two of these files."""
+        return self._transaction()
+
+    def rows(self, query: str, values: Sequence[object] = ()) -> Iterator[Any]:
+        """What a query of this file gives, row by row."""
+        return self._db.execute(query, values)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:

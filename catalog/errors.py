@@ -4,6 +4,7 @@
 
     CatalogError
     ├── LibraryError      the library cannot be opened, is newer than this Segue, or is not one
+    │   └── MergeError    two libraries cannot be joined
     ├── HistoryError      the listening history cannot be used
     └── SnapshotError     a published snapshot is damaged or of another format
 """
@@ -15,6 +16,10 @@ class CatalogError(Exception):
 
 class LibraryError(CatalogError):
     """`library.db` cannot be used."""
+
+
+class MergeError(LibraryError):
+    """Libraries that do not go together; nothing was written."""
 
 
 class SnapshotError(CatalogError):
