@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import resource
 import signal
+import sqlite3
 from pathlib import Path
 
 import pytest
 
+from catalog.history import Event, History
 from proxy.linking import link_server
 from subsonic.client import Client
 from subsonic.settings import UpstreamSettings
@@ -53,6 +57,48 @@ async def test_a_full_disk_harms_no_call(tmp_path: Path) -> None:
             process.send_signal(signal.SIGTERM)
             await asyncio.wait_for(process.wait(), 5)
             assert process.returncode == 0
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs Linux")
+async def test_a_disk_that_fills_up_and_is_cleared_again(tmp_path: Path) -> None:
+    """The history cannot be written for a while: nobody notices, and then it goes on."""
+    server = FakeServer()
+    data = tmp_path / "data"
+    data.mkdir()
+    write_catalog(data, server)
+    with History.open(data) as history:  # as an earlier run left it
+        history.append([Event(1.0, "admin", "c", "", "", "starts", "song0000")])
+
+    def scrobble(song: str, last: bool) -> Call:
+        return Call(f"/rest/scrobble?{LOGIN}&id={song}&submission={str(last).lower()}")
+
+    async def play(port: int, song: str) -> None:
+        for call in (scrobble(song, False), SIMILAR, scrobble(song, True)):
+            reply = await ask(port, call)
+            assert (reply.status, b'"ok"' in reply.body) == (200, True)
+
+    async with serving(server) as upstream_url:
+        async with Client(UpstreamSettings(upstream_url, "admin", "sesame")) as client:
+            await link_server(client, data)
+        async with served(tmp_path, upstream_url) as (process, port):
+            _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, hard))
+            await play(port, "song0010")
+            assert process.stderr is not None
+            told = b""
+            while b"is not kept" not in told:
+                told = await asyncio.wait_for(process.stderr.readline(), 10)
+            await play(port, "song0011")
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+            await play(port, "song0012")
+            process.send_signal(signal.SIGTERM)  # what waits is written at the end
+            assert await asyncio.wait_for(process.wait(), 5) == 0
+    with History.open(data) as history:
+        kept = {event.song_id for event in history.since(0.0)}
+        assert {"song0000", "song0012"} <= kept
+        assert "song0010" not in kept
+    with contextlib.closing(sqlite3.connect(data / "history.db")) as database:
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
 async def test_a_stop_lets_streams_end(tmp_path: Path) -> None:
