@@ -48,6 +48,12 @@ def _embedding() -> Rows:
     return run(AUDIO, MODELS)
 
 
+def _engines() -> Rows:
+    from bench.engines import run
+
+    return run()
+
+
 def _demo() -> Rows:
     from bench.demo import run
 
@@ -91,6 +97,7 @@ BENCHMARKS: tuple[tuple[str, str, bool, Callable[[], Rows]], ...] = (
     ("ranking", "ranking alone: time and recall, synthetic libraries", False, _ranking),
     ("demo", "P@5, same manner, the demo's own music", False, _demo),
     ("embedding", "core-seconds a track", True, _embedding),
+    ("engines", "segue-1 by onnxruntime and torch (needs the extra train)", False, _engines),
     ("library", "the job over large libraries", False, _library),
     ("steering", "steered calls beside the upstream's getSong; memory of serve", False, _steering),
     ("forwarding", "forwarding beside other clients", False, _forwarding),

@@ -125,8 +125,8 @@ class Graph:
     def __init__(self, weights: str, places: Mapping[str, Span]) -> None:
         self._weights = weights
         self._places = places
-        self._nodes: list[Any] = []
-        self._constants: list[Any] = []
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
 
     def model(self, network: Segue1Network) -> Any:
         """The whole: audio (windows, 320000) → vectors, tags (logits), pooled."""
@@ -139,13 +139,13 @@ class Graph:
             "pooled": (pooled, network.head[0].in_features),
         }
         for name, (value, _) in outputs.items():
-            self._nodes.append(helper.make_node("Identity", [value], [name]))
+            self.nodes.append(helper.make_node("Identity", [value], [name]))
         graph = helper.make_graph(
-            self._nodes,
+            self.nodes,
             "segue-1",
             [_tensor_info("audio", N_SAMPLES)],
             [_tensor_info(name, size) for name, (_, size) in outputs.items()],
-            self._constants,
+            self.constants,
         )
         model: Any = helper.make_model(
             graph,
@@ -157,16 +157,16 @@ class Graph:
 
     def add(self, operation: str, *inputs: str, **attributes: Any) -> str:
         """Add a node. Returns the name of its output."""
-        name = f"{operation}_{len(self._nodes)}"
-        self._nodes.append(helper.make_node(operation, inputs, [name], **attributes))
+        name = f"{operation}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operation, inputs, [name], **attributes))
         return name
 
     def constant(self, values: Any, dtype: type = np.float32) -> str:
         """Add a constant that the graph holds itself. Returns its name."""
-        name = f"constant_{len(self._constants)}"
+        name = f"constant_{len(self.constants)}"
         # np.ascontiguousarray would make a scalar a vector.
         array = np.asarray(values, dtype, order="C")
-        self._constants.append(numpy_helper.from_array(array, name))
+        self.constants.append(numpy_helper.from_array(array, name))
         return name
 
     def weight(self, name: str, shape: Sequence[int] | None = None) -> str:
@@ -184,7 +184,7 @@ class Graph:
             ("length", span.length),
         ):
             tensor.external_data.add(key=key, value=str(value))
-        self._constants.append(tensor)
+        self.constants.append(tensor)
         return self.add("Cast", name, to=TensorProto.FLOAT)
 
     def slice(self, value: str, axis: int, begin: int, end: int) -> str:
@@ -194,12 +194,7 @@ class Graph:
 
     def front_end(self, audio: str) -> str:
         """Audio (n, 320000) → log-mel (n, 1, 128, 1000), as `efficientat.FrontEnd` makes it."""
-        earlier = self.add(
-            "Mul", self.slice(audio, 1, 0, N_SAMPLES - 1), self.constant(-PRE_EMPHASIS)
-        )
-        emphasised = self.add("Add", self.slice(audio, 1, 1, N_SAMPLES), earlier)
-        pads = self.constant([0, N_FFT // 2, 0, N_FFT // 2], np.int64)
-        padded = self.add("Pad", emphasised, pads, mode="reflect")
+        padded = self.padded(self.emphasised(audio))
         frames = 1 + (N_SAMPLES - 1) // HOP_LENGTH
         used = (frames - 1) * HOP_LENGTH + N_FFT
         rows = self.add(
@@ -218,13 +213,32 @@ class Graph:
         second, banks = _second_stage()
         side_by_side = self.add("Reshape", parts, self.constant([0, 2 * _RADIX, -1], np.int64))
         spectrum = self.add("MatMul", self.constant(second), side_by_side)
-        squares = self.add("Mul", spectrum, spectrum)
-        half = len(second) // 2
         power = self.add(
-            "Add", self.slice(squares, 1, 0, half), self.slice(squares, 1, half, 2 * half)
+            "Reshape",
+            self.power(spectrum, len(second) // 2),
+            self.constant([0, banks.shape[1], -1], np.int64),
         )
-        bins = self.add("Reshape", power, self.constant([0, banks.shape[1], -1], np.int64))
-        mel = self.add("MatMul", self.constant(banks), bins)  # (128, bins) @ (n, bins, frames)
+        return self.log_mel(self.add("MatMul", self.constant(banks), power))
+
+    def emphasised(self, audio: str) -> str:
+        """y[n] = x[n + 1] - 0.97 x[n]."""
+        earlier = self.slice(audio, 1, 0, N_SAMPLES - 1)
+        later = self.slice(audio, 1, 1, N_SAMPLES)
+        return self.add("Add", later, self.add("Mul", earlier, self.constant(-PRE_EMPHASIS)))
+
+    def padded(self, audio: str) -> str:
+        """Half a frame mirrored at either end."""
+        pads = self.constant([0, N_FFT // 2, 0, N_FFT // 2], np.int64)
+        return self.add("Pad", audio, pads, mode="reflect")
+
+    def power(self, spectrum: str, half: int) -> str:
+        """Real rows, then as many imaginary ones → the sum of their squares."""
+        squares = self.add("Mul", spectrum, spectrum)
+        parts = (self.slice(squares, 1, first, first + half) for first in (0, half))
+        return self.add("Add", *parts)
+
+    def log_mel(self, mel: str) -> str:
+        """Mel power (n, 128, frames) → what the network takes."""
         log = self.add("Log", self.add("Add", mel, self.constant(1e-5)))
         scaled = self.add("Mul", self.add("Add", log, self.constant(4.5)), self.constant(1 / 5))
         return self.add("Unsqueeze", scaled, self.constant([1], np.int64))

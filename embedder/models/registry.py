@@ -73,6 +73,9 @@ def _load_timbre(entry: Entry, setup: Setup) -> Analyser:
     return Timbre(entry.model)
 
 
+#: Where segue-1 lies in the package.
+PACKAGED: Final = Path(__file__).parent / "segue_1"
+
 _NETWORK: Final = "segue-1.safetensors"
 _GRAPH: Final = "segue-1.onnx"
 _MOODS: Final = "moods.safetensors"
