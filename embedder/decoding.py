@@ -25,7 +25,7 @@ from io import BytesIO
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Final, Self, cast
+from typing import IO, TYPE_CHECKING, Any, Final, Self, cast
 
 import av
 import numpy as np
@@ -33,6 +33,7 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
+from numpy.typing import NDArray
 
 from catalog.tracks import Float32
 from embedder.errors import (
@@ -43,7 +44,8 @@ from embedder.errors import (
     UNREADABLE,
     DecodingError,
 )
-from embedder.excerpts import Excerpts, downmix
+from embedder.excerpts import Excerpts, full_scale, mix, samples_of
+from embedder.loudness import channel_weights, piece_powers
 from embedder.reading import CachedFile, LocalSource, Source
 from embedder.seeking import open_seeker
 from embedder.windows import MOST_WINDOWS, WINDOW_S, plan_windows
@@ -108,8 +110,8 @@ class Fetched:
     _time_base: Fraction
     _origin: int
 
-    def decode(self) -> Excerpts:
-        """Decode the windows; one that is broken is left out.
+    def decode(self, *, loudness: bool = False) -> Excerpts:
+        """Decode the windows; one that is broken is left out. `loudness`: with their powers.
 
         Raises:
             DecodingError: when none gives sound.
@@ -117,18 +119,23 @@ class Fetched:
         wanted = round(min(WINDOW_S, self.duration_s) * self.rate_hz)
         # A truncated file's last window may be partly there: half of one is worth hearing.
         enough = max(1, min(wanted // 2, round(SHORTEST_S * self.rate_hz)))
-        windows = []
+        windows: list[Float32] = []
+        powers: list[Float32] = []
         for start_s, packets in self._windows:
             with _explained():
-                sound = self._decode_window(round(start_s * self.rate_hz), wanted, packets)
-            if sound.size >= enough:
+                frames = self._frames(packets)
+                sound, heard = self._window(round(start_s * self.rate_hz), wanted, frames)
+                if sound.size < enough:
+                    continue
                 windows.append(sound)
+                if loudness:
+                    powers += _powers(frames, heard, self.rate_hz)
         if not windows:
             raise DecodingError(DOES_NOT_DECODE, "none of its windows gives sound")
-        return Excerpts(self.rate_hz, self.duration_s, tuple(windows))
+        return Excerpts(self.rate_hz, self.duration_s, tuple(windows), tuple(powers))
 
-    def _decode_window(self, start: int, wanted: int, packets: Sequence[_Packet]) -> Float32:
-        """Samples start … start + wanted of the track, fewer where the file ends, (n,)."""
+    def _frames(self, packets: Sequence[_Packet]) -> list[_Run]:
+        """The packets decoded, in runs of one format."""
         codec = self._stream.codec_context
         codec.flush_buffers()
         frames: list[AudioFrame] = []
@@ -137,22 +144,35 @@ class Fetched:
                 frames += filter(_readable, codec.decode(packet))
             except av.error.FFmpegError:
                 continue  # a broken packet; what follows carries its own time
-        if not frames:
-            return np.empty(0, np.float32)
-        mono = np.concatenate([downmix(run) for run in _runs(frames)])
+        return list(_runs(frames))
+
+    def _window(self, start: int, wanted: int, runs: Sequence[_Run]) -> tuple[Float32, list[slice]]:
+        """Samples start … start + wanted of the track, fewer where the file ends, (n,) mono.
+
+        Also which of the runs' samples, laid end to end, they are.
+        """
+        if not runs:
+            return np.empty(0, np.float32), []
+        mono = np.concatenate([mix(run.samples, run.form) for run in runs])
         sound = np.zeros(wanted, np.float32)
         filled = 0
-        for position, samples in self._place(frames, mono):
-            first, last = max(position, start), min(position + samples.size, start + wanted)
+        heard: list[slice] = []
+        for position, begun, ended in self._place([one for run in runs for one in run.frames]):
+            first, last = max(position, start), min(position + ended - begun, start + wanted)
             if first < last:
-                sound[first - start : last - start] = samples[first - position : last - position]
+                inside = slice(begun + first - position, begun + last - position)
+                sound[first - start : last - start] = mono[inside]
                 filled = max(filled, last - start)
+                heard.append(inside)
         sound = sound[:filled]
         np.nan_to_num(sound, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-        return np.clip(sound, -_LOUDEST, _LOUDEST, out=sound)
+        return np.clip(sound, -_LOUDEST, _LOUDEST, out=sound), heard
 
-    def _place(self, frames: Sequence[AudioFrame], mono: Float32) -> Iterator[tuple[int, Float32]]:
-        """Give samples their position in the track, (first sample, samples) for each whole stretch.
+    def _place(self, frames: Sequence[AudioFrame]) -> Iterator[tuple[int, int, int]]:
+        """Give samples their position in the track.
+
+        For each whole stretch its first sample's position, and where it begins and ends among the
+        frames' samples.
 
         Frames are laid end to end, and what most of them claim places the whole: single claims
         are off (Matroska counts in ms; Vorbis is up to a block early or late where block sizes
@@ -168,11 +188,11 @@ class Fetched:
             offset = round((frame.pts - self._origin) * scale) - (end - frame.samples)
             if offsets and abs(offset - offsets[-1]) > _GAP_S * self.rate_hz:
                 position = statistics.median_low(offsets) + begun
-                yield position, mono[begun : end - frame.samples]
+                yield position, begun, end - frame.samples
                 offsets, begun = [], end - frame.samples
             offsets.append(offset)
         if offsets:
-            yield statistics.median_low(offsets) + begun, mono[begun:]
+            yield statistics.median_low(offsets) + begun, begun, int(ends[-1])
 
 
 def _readable(frame: AudioFrame) -> bool:
@@ -180,10 +200,39 @@ def _readable(frame: AudioFrame) -> bool:
     return not frame.format.is_planar or frame.layout.nb_channels <= _MOST_PLANES
 
 
-def _runs(frames: Sequence[AudioFrame]) -> Iterator[list[AudioFrame]]:
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Frames of one format; `samples` (channels, n) of all of them."""
+
+    frames: Sequence[AudioFrame]
+    samples: NDArray[Any]
+
+    @property
+    def form(self) -> str:
+        return str(self.frames[0].format.name)
+
+
+def _runs(frames: Sequence[AudioFrame]) -> Iterator[_Run]:
     """Split where the format changes, as it may in a stream that was joined from several."""
     for _, run in groupby(frames, key=lambda f: (f.format.name, f.layout.nb_channels)):
-        yield list(run)
+        alike = list(run)
+        yield _Run(alike, samples_of(alike))
+
+
+def _powers(runs: Sequence[_Run], heard: Sequence[slice], rate_hz: int) -> Iterator[Float32]:
+    """The powers of stretches of the runs' samples, laid end to end."""
+    begun = 0
+    for run in runs:
+        ended = begun + run.samples.shape[1]
+        weights = channel_weights([one.name for one in run.frames[0].layout.channels])
+        for part in heard:
+            first, last = max(part.start, begun) - begun, min(part.stop, ended) - begun
+            if first < last:
+                channels = run.samples[:, first:last] * np.float32(full_scale(run.form))
+                np.nan_to_num(channels, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+                np.clip(channels, -_LOUDEST, _LOUDEST, out=channels)
+                yield piece_powers(channels, rate_hz, weights)
+        begun = ended
 
 
 @contextmanager

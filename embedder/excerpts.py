@@ -12,16 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
+from numpy.typing import NDArray
 
 from catalog.tracks import Float32
 from embedder.windows import WINDOW_S
 
 _INTEGER_SCALE: Final = {"u8": 2.0**-7, "s16": 2.0**-15, "s32": 2.0**-31, "s64": 2.0**-63}
+_WIDE: Final = frozenset({"s32", "s64", "dbl"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +31,16 @@ class Excerpts:
     """What a model hears of a track: mono windows at the file's own rate.
 
     Each window is float32 (n,) in about -1…1, n = window length except for a short track's only
-    window. `duration_s` is the whole track's.
+    window. `duration_s` is the whole track's. `powers` are the windows' K-weighted powers over all
+    channels (`embedder.loudness`), which the mean of the channels no longer tells; `facts` what was
+    measured of them (`embedder.facts`), empty when nothing was.
     """
 
     rate_hz: int
     duration_s: float
     windows: tuple[Float32, ...]
+    powers: tuple[Float32, ...] = ()
+    facts: tuple[float, ...] = ()
 
     def at(self, rate_hz: int, window_s: float = WINDOW_S) -> Float32:
         """The windows resampled to a model's rate, (n_windows, window_s * rate_hz) float32.
@@ -66,14 +72,29 @@ def resample(samples: Float32, from_hz: int, to_hz: int) -> Float32:
 
 def downmix(frames: Sequence[AudioFrame]) -> Float32:
     """Frames of one format end to end, the mean over their channels, float32 (n,) in -1…1."""
+    return mix(samples_of(frames), frames[0].format.name)
+
+
+def samples_of(frames: Sequence[AudioFrame]) -> NDArray[Any]:
+    """Frames of one format end to end, (channels, n) as they come, but unsigned made signed."""
     form = frames[0].format
-    kind = form.name.removesuffix("p")
     samples = np.concatenate([frame.to_ndarray() for frame in frames], axis=1)
     # Planar frames come as (channels, n), packed ones as (1, n * channels).
     if not form.is_planar:
         samples = samples.reshape(-1, frames[0].layout.nb_channels).T
-    if kind == "u8":
+    if form.name.removesuffix("p") == "u8":
         samples = samples.astype(np.int16) - 128
-    mono = samples.mean(axis=0, dtype=np.float64 if kind in {"s32", "s64", "dbl"} else np.float32)
-    scaled: Float32 = (mono * _INTEGER_SCALE.get(kind, 1.0)).astype(np.float32, copy=False)
+    return samples
+
+
+def mix(samples: NDArray[Any], form: str) -> Float32:
+    """The mean over the channels of `samples_of` frames of this format, float32 (n,) in -1…1."""
+    kind = form.removesuffix("p")
+    mono = samples.mean(axis=0, dtype=np.float64 if kind in _WIDE else np.float32)
+    scaled: Float32 = (mono * full_scale(form)).astype(np.float32, copy=False)
     return scaled
+
+
+def full_scale(form: str) -> float:
+    """What makes the loudest sample of a format 1."""
+    return _INTEGER_SCALE.get(form.removesuffix("p"), 1.0)

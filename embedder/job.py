@@ -21,6 +21,7 @@ from catalog.library import Library
 from catalog.settings import LibrarySettings
 from catalog.tracks import FileFacts, RunReport
 from embedder.errors import EmbedderError, SourceError
+from embedder.facts import FACTS, Measuring
 from embedder.listening import Listening, Loaded
 from embedder.lock import only_job
 from embedder.models.registry import Choice, choose_models, load_chosen
@@ -118,7 +119,7 @@ class _Job:
             plan = make_plan(
                 self._library,
                 source.listings(),
-                self._models,
+                [*self._models, FACTS],
                 full=task.full,
                 most_gone=1.0 if task.prune else self._settings.most_gone,
                 shard=task.shard,
@@ -175,7 +176,7 @@ class _Job:
                 analyser,
             )
             for main, analyser in zip(mains, loaded, strict=True)
-        ]
+        ] + [Loaded(frozenset({FACTS}), Measuring())]
 
     def _finish(self, run_id: int, started: float, error: str) -> None:
         seconds = round(time.monotonic() - started, 3)

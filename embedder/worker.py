@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from embedder.decoding import AudioFile
 from embedder.errors import UNREADABLE, DecodingError
+from embedder.facts import measure
 from embedder.reading import LocalSource, Source
 from embedder.strategy import Strategy
 from embedder.tagging import read_tags
@@ -135,10 +136,16 @@ class Worker:
                 bytes_read=audio.bytes_read,
                 reads=audio.reads,
             )
-            if not self._hear()["decode"]:
+            wanted = self._hear()
+            if not wanted["decode"]:
                 return
-            excerpts = fetched.decode()
-            self._say(kind="sound", rate_hz=excerpts.rate_hz, windows=len(excerpts.windows))
+            excerpts = fetched.decode(loudness=wanted["measure"])
+            self._say(
+                kind="sound",
+                rate_hz=excerpts.rate_hz,
+                windows=len(excerpts.windows),
+                facts=measure(excerpts) if wanted["measure"] else [],
+            )
             for window in excerpts.windows:
                 self._connection.send_bytes(window.tobytes())
 

@@ -36,6 +36,7 @@ from embedder.errors import (
     SourceError,
 )
 from embedder.excerpts import Excerpts
+from embedder.facts import Measuring
 from embedder.models.analysers import Analyser, hear
 from embedder.reading import Source
 
@@ -97,7 +98,8 @@ class _Process:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": path},
+                # One thread each: there are as many processes as cores.
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": path},
             )
         try:
             self.hear(_START_S)
@@ -250,7 +252,8 @@ class Workers:
         if fetched["kind"] == "failed":
             raise _explain(path, fetched)
         analysers = choose(fetched["content_key"])
-        process.say(decode=bool(analysers))
+        measured = any(isinstance(one, Measuring) for one in analysers)
+        process.say(decode=bool(analysers), measure=measured)
         analyses: tuple[Analysis, ...] = ()
         if analysers:
             answer = process.hear()
@@ -259,7 +262,9 @@ class Workers:
             windows = tuple(
                 np.frombuffer(process.hear_bytes(), np.float32) for _ in range(answer["windows"])
             )
-            excerpts = Excerpts(answer["rate_hz"], fetched["duration_s"], windows)
+            excerpts = Excerpts(
+                answer["rate_hz"], fetched["duration_s"], windows, facts=tuple(answer["facts"])
+            )
             try:
                 analyses = hear(analysers, excerpts)
             except DecodingError:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -14,8 +15,9 @@ import pytest
 from catalog.library import MISSING_RUNS_BEFORE_FORGOTTEN, Library
 from catalog.settings import LibrarySettings
 from catalog.snapshot import open_snapshot
-from catalog.tracks import Failure
+from catalog.tracks import Failure, Float32
 from embedder.errors import EmbedderError, SourceError
+from embedder.facts import FACTS, column
 from embedder.job import Outcome, Task, embed
 from embedder.models.registry import MN04, TIMBRE
 from embedder.progress import Silent
@@ -105,6 +107,27 @@ def test_a_folder_becomes_a_snapshot_and_a_rerun_does_nothing(shelf: Shelf) -> N
     assert again.snapshot == outcome.snapshot
     with Library.open(shelf.data, read_only=True) as library:
         assert library.last_run() == again.report
+
+
+def test_facts_are_measured_and_kept(shelf: Shelf) -> None:
+    shelf.run()
+    with Library.open(shelf.data) as library:
+        track_ids, rows = library.scores(FACTS)
+        assert len(track_ids) == 6
+        loudness = column("loudness_lufs", rows)
+        assert ((loudness > -40) & (loudness < 0)).all()
+        assert (column("key_confidence", rows) >= 0).all()
+        # What lacks them is measured, and no model hears it again.
+        with sqlite3.connect(library.path) as db:
+            db.execute("UPDATE models SET version = 'older' WHERE name = 'facts'")
+    vectors = stored_vectors(shelf)
+    assert shelf.run().report.embedded == 6
+    np.testing.assert_array_equal(stored_vectors(shelf), vectors)
+
+
+def stored_vectors(shelf: Shelf) -> Float32:
+    with Library.open(shelf.data, read_only=True) as library:
+        return library.vectors(TIMBRE.model)[1]
 
 
 def test_the_same_music_gives_the_same_snapshot(shelf: Shelf) -> None:
