@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -231,7 +232,8 @@ def check_front(settings: ServerSettings, nginx: Path = Path("/etc/nginx")) -> I
     for file, text in ours.items():
         if "X-Forwarded-For" not in text:
             todo = "add the proxy_set_header lines of nginx/segue.conf"
-            yield Check("front", "fail", f"{file} does not pass on X-Forwarded-For", todo)
+            text = f"{file} does not pass on X-Forwarded-For: everyone seems to be this machine"
+            yield Check("front", "fail", text, todo)
         elif not settings.trusted_proxies:
             todo = 'set server.trusted_proxies = ["127.0.0.1", "::1"]'
             yield Check("front", "fail", f"{file} sends here, and Segue trusts no proxy", todo)
@@ -243,20 +245,35 @@ def check_front(settings: ServerSettings, nginx: Path = Path("/etc/nginx")) -> I
 
 
 def check_public(url: str) -> Iterator[Check]:
-    """Whether Segue answers at the address that players use."""
-    if _is_segue(url.rstrip("/")):
-        yield Check("public", "ok", f"Segue answers at {url}")
-    else:
+    """Whether Segue answers at the address that players use, and does not take us for its owner."""
+    shown = _health(url.rstrip("/"))
+    if shown is None:
         todo = "does the reverse proxy send this address, /segue/ included, to Segue?"
         yield Check("public", "fail", f"Segue does not answer at {url}", todo)
+    elif "version" in shown and not _is_this_machine(url):
+        text = f"Segue's details are open to everyone at {url}: its proxy hides who is calling"
+        todo = "let the proxy set X-Forwarded-For, as nginx/segue.conf does"
+        yield Check("public", "warn", text, todo)
+    else:
+        yield Check("public", "ok", f"Segue answers at {url}")
 
 
 def _is_segue(base: str) -> bool:
+    return _health(base) is not None
+
+
+def _health(base: str) -> dict[str, object] | None:
+    """What `/segue/health` shows; None where no Segue answers."""
     try:
-        answer = httpx2.get(f"{base}/segue/health", timeout=_TIMEOUT_S, trust_env=False)
-        return isinstance(answer.json()["status"], str)
+        answer = httpx2.get(f"{base}/segue/health", timeout=_TIMEOUT_S, trust_env=False).json()
+        return answer if isinstance(answer["status"], str) else None
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, KeyError, TypeError):
-        return False
+        return None
+
+
+def _is_this_machine(url: str) -> bool:
+    """Whether an address names the machine itself, whose owner may see everything."""
+    return urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
 
 
 def _local(host: str) -> str:

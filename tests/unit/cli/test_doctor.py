@@ -144,6 +144,38 @@ def test_port_taken_by_another() -> None:
     assert check.todo
 
 
+@pytest.mark.parametrize(
+    ("shown", "host", "status"),
+    [
+        ({"status": "ok"}, "music.example", "ok"),
+        ({"status": "ok", "version": "1"}, "music.example", "warn"),  # a proxy that hides who asks
+        ({"status": "ok", "version": "1"}, "127.0.0.1", "ok"),
+        ({}, "music.example", "fail"),
+    ],
+)
+def test_the_public_address(
+    shown: dict[str, str], host: str, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Front(Server):
+        def do_GET(self) -> None:
+            self._answer(shown)
+
+    resolve = socket.getaddrinfo
+
+    def here(name: str, *rest: object, **more: object) -> object:
+        return resolve("127.0.0.1", *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", here)
+    with HTTPServer(("127.0.0.1", 0), Front) as front:
+        thread = Thread(target=front.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        (check,) = checks.check_public(f"http://{host}:{front.server_port}")
+        front.shutdown()
+        thread.join()
+    assert check.status == status
+    assert check.todo or status == "ok"
+
+
 GOOD = "proxy_pass http://127.0.0.1:4040; proxy_set_header X-Forwarded-For $x; proxy_buffering off;"
 TRUSTED = ServerSettings(trusted_proxies=("127.0.0.1",))
 
