@@ -8,6 +8,7 @@ learn the names, and `forget` needs none of them in clear.
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,10 @@ from catalog.errors import HistoryError
 from catalog.schema import migrate
 
 FILE_NAME: Final = "history.db"
+
+#: Keys of users to forget, for a proxy that is running.
+FORGOTTEN_NAME: Final = "history.forgotten"
+_KEY: Final = re.compile(r"[0-9a-f]{32}")
 
 #: "SEGH": another program's database is never touched.
 APPLICATION_ID: Final = 0x53454748
@@ -55,8 +60,8 @@ class Event:
         user: the user as the upstream knows it, in lower case.
         client: the client's name (`c`).
         agent, player: what else tells two players of one user apart.
-        kind: "starts", "completes", "skips" (value: seconds listened), "served", "offered",
-            "seed", "stars", "unstars" or "rates" (value: 0…5).
+        kind: of a session "starts", "completes", "served" or "offered"; of a taste "plays" (the
+            server took it as heard), "stars", "unstars" or "rates" (value: 0…5).
     """
 
     at_s: float
@@ -168,12 +173,25 @@ class History(Database):
         )
         return (KeptEvent(*row) for row in rows)
 
+    def of_kinds(self, kinds: Sequence[str]) -> Iterator[KeptEvent]:
+        """Events of some kinds, in the order in which they came."""
+        marks = ", ".join("?" * len(kinds))
+        rows = self._db.execute(
+            "SELECT at_s, user, client, place, kind, song_id, value FROM events"
+            f" WHERE kind IN ({marks}) ORDER BY event_id",
+            tuple(kinds),
+        )
+        return (KeptEvent(*row) for row in rows)
+
     def count(self) -> int:
         """How many events are kept."""
         return int(self._db.execute("SELECT count(*) FROM events").fetchone()[0])
 
     def forget(self, user: str) -> int:
-        """Forget all of a user; returns how many events that were. The space is overwritten."""
+        """Forget all of a user; returns how many events that were. The space is overwritten.
+
+        A proxy that is running is told (see `forgotten`).
+        """
         self._db.execute("PRAGMA secure_delete = ON")
         with self._transaction() as db:
             removed = db.execute(
@@ -181,4 +199,18 @@ class History(Database):
             ).rowcount
         # What was deleted also leaves the write-ahead log.
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with (self.path.parent / FORGOTTEN_NAME).open("a", encoding="ascii") as file:
+            file.write(self.user_key(user).hex() + "\n")
         return removed
+
+
+def forgotten(data: Path) -> list[bytes]:
+    """Who was forgotten since a proxy last asked: users' keys, told once."""
+    path = data / FORGOTTEN_NAME
+    if not path.exists():
+        return []
+    taken = path.with_suffix(".taken")
+    path.replace(taken)  # whoever is forgotten from here on is in a new file
+    lines = taken.read_text(encoding="ascii", errors="replace").split()
+    taken.unlink()
+    return [bytes.fromhex(line) for line in lines if _KEY.fullmatch(line)]

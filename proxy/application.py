@@ -18,6 +18,7 @@ from proxy.relay import Client, Relay
 from proxy.settings import ProxySettings
 from proxy.targets import climbs
 from proxy.upstream import HttpUpstream, Origin, Upstream
+from proxy.why import PATH as WHY_PATH
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class Application:
         status: Status,
         metrics: Metrics,
         background: Callable[[], AbstractAsyncContextManager[None]] | None,
+        why: App | None = None,
     ) -> None:
         server = settings.server
         self.upstream = upstream
@@ -58,6 +60,7 @@ class Application:
         self._is_moved = self._inner != self._outer
         self._steering = steering
         self._background = background
+        self._why = why
         self._forward = Forward(upstream, server, metrics)
         self._pages = Pages(upstream, settings.upstream_url, server, metrics, status).application()
         self._lifespan = Starlette(lifespan=lambda _: self.live())
@@ -80,7 +83,8 @@ class Application:
         path = scope["path"]
         if path.startswith("/segue/"):
             self.metrics.requests["own", "ok"] += 1
-            await self._pages(scope, receive, send)
+            own = self._why if path == WHY_PATH and self._why is not None else self._pages
+            await own(scope, receive, send)
         elif self._steering is not None and self._steers(self._steering, scope):
             await self._steering(scope, receive, send, self._forward)
         else:
@@ -152,6 +156,7 @@ def create_application(
     status: Status | None = None,
     metrics: Metrics | None = None,
     background: Callable[[], AbstractAsyncContextManager[None]] | None = None,
+    why: App | None = None,
 ) -> Application:
     """Put the proxy together.
 
@@ -161,6 +166,7 @@ def create_application(
         status: what `/segue/health` tells beside the upstream's state.
         metrics: counters to share with `steering`.
         background: what lives beside the calls, such as linking; entered once the server starts.
+        why: answers `/segue/why`.
 
     Raises:
         ValueError: `settings.upstream_url` is not an address.
@@ -172,6 +178,7 @@ def create_application(
         status or Forwarding(),
         metrics or Metrics(),
         background,
+        why,
     )
 
 

@@ -15,6 +15,7 @@ from proxy.metrics import Metrics
 from proxy.recorder import Recorder
 from proxy.settings import ProxySettings
 from proxy.steering import Steering
+from proxy.tastes import Tastes, Tasting
 from proxy.upstream import HttpUpstream
 from ranker.settings import RankingSettings
 from subsonic.settings import UpstreamSettings
@@ -56,7 +57,15 @@ def assemble(
     upstream = HttpUpstream(settings.upstream_url)
     knowledge = Knowledge(data)
     linker = Linker(upstream_settings, data)
-    recorder = Recorder(data, timer) if settings.steering.history == "on" else None
+    history = settings.steering.history
+    tastes = Tastes() if history != "off" else None
+    recorder = Recorder(data, timer, tastes=tastes) if history == "on" else None
+    keeper = Tasting(tastes, recorder, timer) if tastes is not None else None
+    steering = Steering(
+        settings, ranking, upstream, knowledge, metrics, timer=timer, keeper=keeper, tastes=tastes
+    )
+    if recorder is not None:
+        recorder.on_forgotten = steering.forget
 
     @asynccontextmanager
     async def background() -> AsyncIterator[None]:
@@ -65,6 +74,8 @@ def assemble(
         if recorder is not None:
             await asyncio.to_thread(recorder.load)
             tasks.append(asyncio.create_task(recorder.follow()))
+        if tastes is not None:
+            tasks.append(asyncio.create_task(tastes.follow(knowledge)))
         try:
             yield
         finally:
@@ -75,10 +86,9 @@ def assemble(
     return create_application(
         settings,
         upstream=upstream,
-        steering=Steering(
-            settings, ranking, upstream, knowledge, metrics, timer=timer, keeper=recorder
-        ),
+        steering=steering,
         status=KnowledgeStatus(knowledge),
         metrics=metrics,
         background=background,
+        why=steering.why,
     )

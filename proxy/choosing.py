@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from proxy.decisions import Plan
 from proxy.knowledge import View
 from proxy.session import Session
-from ranker.picks import Context, Seed
+from ranker.gates import in_season
+from ranker.picks import Context, Pick, Seed
 from ranker.rank import rank
 from ranker.settings import RankingSettings
+from ranker.taste import Taste
 from subsonic.ids import resolve_genre
 
 MOST_SEEDS: Final = 50
@@ -67,17 +69,21 @@ def by_folder(seeds: Sequence[int], view: View) -> list[list[int]]:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A song to hydrate, and the snapshot row that it is."""
+    """A song to hydrate, and the row of the snapshot that was picked, with its reasons."""
 
     song_id: str
-    row: int
+    pick: Pick
 
 
 class Choice:
     """The candidates of one call, best first, asked for in portions.
 
     Args:
+        now_s: on the sessions' timer.
         remembers: whether what was heard and skipped may count (history is not off).
+        taste: what the user returns to, if that is known.
+        month: 1…12, for what belongs to a season.
+        chance: see `ranker.picks.Context`.
 
     Raises:
         LeftError: the call's genre is an id of no known genre.
@@ -93,6 +99,9 @@ class Choice:
         *,
         now_s: float,
         remembers: bool,
+        taste: Taste | None = None,
+        month: int = 0,
+        chance: int = 0,
     ) -> None:
         links = view.links
         genre = resolve_genre(plan.genre, links.genres) if plan.genre else ""
@@ -107,7 +116,8 @@ class Choice:
             to_year=plan.to_year,
             folder_ids=plan.folder_ids,
         )
-        self._tiers = self._make_tiers(session, now_s, remembers)
+        moment = Context(open_kinds=in_season(month), taste=taste, chance=chance)
+        self._tiers = self._make_tiers(session, now_s, remembers, moment)
 
     def hide(self, song_ids: Iterable[str]) -> None:
         """These songs are not shown to this user. Another song of the same track still may be."""
@@ -121,7 +131,9 @@ class Choice:
         if folder_ids:
             self._mask &= self._view.links.select(folder_ids=(*folder_ids, ""))
 
-    def _make_tiers(self, session: Session, now_s: float, remembers: bool) -> tuple[Context, ...]:
+    def _make_tiers(
+        self, session: Session, now_s: float, remembers: bool, moment: Context
+    ) -> tuple[Context, ...]:
         """A small library runs out: then what was served longer ago comes again, and at last
         anything but what plays now and what the client says it has queued.
         """
@@ -131,9 +143,11 @@ class Choice:
         offered = self._rows(session.offered_lately(now_s))
         playing = self._rows([session.playing.song_id]) if session.playing else []
         never = {*playing, *self._rows(session.queue)}
+        reserved = self._rows(session.reserved_now(now_s))
         lately = [row for row, _ in heard]
-        back = frozenset([*offered, *served, *lately])
-        mood = Context(
+        back = frozenset([*offered, *served, *lately, *reserved])
+        mood = replace(
+            moment,
             heard=tuple(lately) if remembers else (),
             heard_ages_s=tuple(age for _, age in heard) if remembers else (),
             skipped=tuple(row for row, _ in skipped) if remembers else (),
@@ -143,7 +157,7 @@ class Choice:
         return (
             replace(
                 mood,
-                excluded=frozenset({*never, *served, *lately, *left}),
+                excluded=frozenset({*never, *served, *lately, *left, *reserved}),
                 held_back=frozenset(offered),
             ),
             replace(mood, excluded=frozenset({*never, *lately[:JUST_HEARD]}), held_back=back),
@@ -162,13 +176,12 @@ class Choice:
         """The best `count` songs within the call's limits, with these rows already chosen."""
         links, snapshot = self._view.links, self._view.snapshot
         eligible = links.eligible_rows(self._mask, snapshot.n)
-        rows: list[int] = []
+        picks: list[Pick] = []
         for tier in self._tiers:
-            if len(rows) < count:
-                gone = tier.excluded | {*rows, *chosen}
+            if len(picks) < count:
+                gone = tier.excluded.union((pick.row for pick in picks), chosen)
                 context = replace(tier, eligible=eligible, excluded=gone)
-                missing = count - len(rows)
-                picks = rank(snapshot, self._seeds, context, self._ranking, missing)
-                rows += [pick.row for pick in picks]
-        songs = ((row, links.choose(row, self._mask)) for row in rows)
-        return [Chosen(links.song_id(song), row) for row, song in songs if song is not None]
+                missing = count - len(picks)
+                picks += rank(snapshot, self._seeds, context, self._ranking, missing)
+        songs = ((pick, links.choose(pick.row, self._mask)) for pick in picks)
+        return [Chosen(links.song_id(song), pick) for pick, song in songs if song is not None]

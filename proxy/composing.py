@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from proxy import calls, headers
 from proxy.decisions import Plan
-from proxy.hydration import Reply
-from subsonic.envelope import Format, compose, wrap
+from proxy.hydration import RefusedError, Reply
+from subsonic.envelope import Format, compose, wanted_format, wrap
+from subsonic.parameters import Parameters
 
 #: The upstream's, about a body that is not the one we send.
 _NOT_OURS: Final = frozenset(
@@ -34,19 +35,38 @@ def marks(what: str, own_ms: float) -> list[tuple[bytes, bytes]]:
     ]
 
 
+def refusal(parameters: Parameters, refused: RefusedError) -> Composed:
+    """The upstream's own refusal of a login as the answer to the client's call."""
+    wanted = wanted_format(parameters)
+    body = wrap(refused.body, wanted, parameters.first("callback"))
+    media_type = calls.header(refused.headers, b"content-type")
+    if wanted is Format.JSONP or not media_type:
+        media_type = wanted.media_type.encode("ascii")
+    return Composed(
+        [
+            (b"Content-Type", media_type),
+            *_kept(refused.headers),
+            (b"Content-Length", b"%d" % len(body)),
+            *marks("forwarded; reason=failed", 0.0),
+        ],
+        body,
+    )
+
+
 def dress(plan: Plan, template: Reply, songs: Sequence[Any]) -> Composed:
     """These songs as the answer to a plan, with what the upstream put on its own answer."""
     body = wrap(compose(template.answer, plan.listing, songs), plan.format, plan.callback)
     media_type = calls.header(template.headers, b"content-type")
     if plan.format is Format.JSONP or not media_type:
         media_type = plan.format.media_type.encode("ascii")
+    length = (b"Content-Length", b"%d" % len(body))
+    return Composed([(b"Content-Type", media_type), *_kept(template.headers), length], body)
+
+
+def _kept(raw: calls.Headers) -> list[tuple[bytes, bytes]]:
     kept = [
         (name, value)
-        for name, value in headers.response_headers(template.headers)
+        for name, value in headers.response_headers(raw)
         if name.lower() not in _NOT_OURS
     ]
-    dated = [(n, v) for n, v in template.headers if n.lower() == b"date"]
-    return Composed(
-        [(b"Content-Type", media_type), *kept, *dated, (b"Content-Length", b"%d" % len(body))],
-        body,
-    )
+    return [*kept, *((name, value) for name, value in raw if name.lower() == b"date")]

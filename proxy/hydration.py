@@ -1,7 +1,7 @@
 """Songs as the asking user sees them: asked of the upstream with this very request's login.
 
-Nothing of another user can get into an answer, because nothing is kept: what the upstream does not
-show this user is not there.
+Nothing of another user can get into an answer: what the upstream does not show this user is not
+there, and what is kept for a minute is under this very login (see `proxy.shelves`).
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Any, Final
 
 from proxy.calls import FORM_TYPE, Headers
 from proxy.errors import UpstreamError
+from proxy.shelves import Shelf
 from proxy.upstream import Upstream
-from subsonic.envelope import Answer, Format, parse
+from subsonic.envelope import Answer, Format, fragment, parse, song_of
 from subsonic.errors import AnswerError
 from subsonic.parameters import IDENTITY, Parameters
 
@@ -48,11 +49,18 @@ class Missing(Enum):
 
 
 class RefusedError(Exception):
-    """The upstream answered, but did not say ok: its own answer to the client's call is better."""
+    """The upstream answered, but did not say ok: its own answer to the client's call is better.
 
-    def __init__(self, code: int) -> None:
+    Attributes:
+        code: the error's.
+        headers, body: of the answer, as it came.
+    """
+
+    def __init__(self, code: int, headers: Headers = (), body: bytes = b"") -> None:
         super().__init__(f"the upstream refused (error {code})")
         self.code = code
+        self.headers = headers
+        self.body = body
 
 
 class Asker:
@@ -83,6 +91,8 @@ class Asker:
             if name.lower() not in _ABOUT_THE_BODY and not name.lower().startswith(b"if-")
         ]
         self._slots = asyncio.Semaphore(CONCURRENCY)
+        #: What is kept of this login; to be set once the upstream has said ok to it.
+        self.shelf: Shelf | None = None
 
     async def ask(self, endpoint: str, **parameters: str) -> Reply:
         """One call as this user.
@@ -116,7 +126,7 @@ class Asker:
             raise AnswerError(f"the upstream answered {endpoint} with status {response.status}")
         answer = parse(content, is_xml=self._is_xml)
         if not answer.ok:
-            raise RefusedError(answer.error[0])
+            raise RefusedError(answer.error[0], response.headers, content)
         return Reply(answer, response.headers)
 
     async def song(self, song_id: str) -> tuple[Reply, Any]:
@@ -133,9 +143,19 @@ class Asker:
 
         `until_s` is a time of the running loop. Lateness is no error: what came is given.
         """
+        found = {song_id: self._kept(song_id) for song_id in song_ids}
+        missing = [song_id for song_id, song in found.items() if song is None]
+        if missing:
+            asked = await self._ask_for(missing, until_s)
+            found.update(zip(missing, asked, strict=True))
+        return [found[song_id] for song_id in song_ids]
+
+    def _kept(self, song_id: str) -> Any | None:
+        kept = self.shelf.take(song_id) if self.shelf is not None else None
+        return None if kept is None else song_of(kept, is_xml=self._is_xml)
+
+    async def _ask_for(self, song_ids: Sequence[str], until_s: float) -> list[Any | Missing]:
         tasks = [asyncio.ensure_future(self._song_or_missing(song_id)) for song_id in song_ids]
-        if not tasks:
-            return []
         timeout_s = max(until_s - asyncio.get_running_loop().time(), 0)
         try:
             await asyncio.wait(tasks, timeout=timeout_s)
@@ -153,7 +173,13 @@ class Asker:
             return Missing.HIDDEN
         except (UpstreamError, AnswerError):
             return Missing.LATE
+        if self.shelf is not None:
+            self.shelf.put(song_id, fragment(song, is_xml=self._is_xml))
         return song
+
+    def is_one_star(self, song: Any) -> bool:
+        """Whether this user has given a song one star, which is: never again."""
+        return str(song.get("userRating")) == "1"
 
     async def folder_ids(self) -> set[str]:
         """The music folders that this user sees. Raises as `ask`."""

@@ -45,16 +45,32 @@ MOST_SCROBBLED: Final = 500
 #: Longer ones are no ids; a server may say ok to any text.
 LONGEST_ID: Final = 64
 
+#: Stars come by the album; more than this at once is no taste.
+MOST_STARRED: Final = 100
+
+#: What a scrobble says of when a song was heard, at most so long ago (in ms since 1970).
+MOST_AGO_S: Final = 400 * 86_400.0
+
+#: Calls after which a song that was shown before may look different to its user.
+WRITES: Final = frozenset(("scrobble", "star", "unstar", "setRating"))
+
 OBSERVED: Final = frozenset(
-    ("scrobble", "reportPlayback", "getTranscodeDecision", "savePlayQueue",
-     "savePlayQueueByIndex")
-)  # fmt: skip
+    ("reportPlayback", "getTranscodeDecision", "savePlayQueue", "savePlayQueueByIndex", *WRITES)
+)
 
 
 def observe(
-    sessions: Sessions, identity: Identity, endpoint: str, parameters: Parameters, at_s: float
+    sessions: Sessions,
+    identity: Identity,
+    endpoint: str,
+    parameters: Parameters,
+    at_s: float,
+    wall_s: float = 0.0,
 ) -> None:
-    """Take an accepted call into the session. `endpoint` "song" is Navidrome's `/api/song/<id>`."""
+    """Take an accepted call into the session. `endpoint` "song" is Navidrome's `/api/song/<id>`.
+
+    `wall_s` is the time since 1970 that belongs to `at_s`, for calls that tell times themselves.
+    """
     session = sessions.get(identity)
     if session is None:
         return
@@ -76,8 +92,26 @@ def observe(
         if parameters.first("submission", "true").lower() == "false":
             sessions.note_playing(identity, ids[-1], at_s, Evidence.REPORT)
         else:
-            for song_id in ids[:MOST_SCROBBLED]:
+            times = parameters.all("time")
+            for number, song_id in enumerate(ids[:MOST_SCROBBLED]):
                 session.note_completed(song_id, at_s)
+                ago_s = _ago_s(times[number] if number < len(times) else "", wall_s)
+                session.note_liking("plays", song_id, 1.0, at_s - ago_s)
+    elif endpoint in ("star", "unstar"):
+        for song_id in ids[:MOST_STARRED]:
+            session.note_liking(f"{endpoint}s", song_id, 0.0, at_s)
+    elif endpoint == "setRating":
+        rating = parameters.integer("rating", -1)
+        if 0 <= rating <= 5:
+            session.note_liking("rates", ids[0], float(rating), at_s)
+
+
+def _ago_s(text: str, wall_s: float) -> float:
+    """How long ago a time in ms since 1970 is; 0 for none, for nonsense and for the future."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 16):
+        return 0.0
+    ago_s = wall_s - int(text) / 1000
+    return ago_s if 0 < ago_s <= MOST_AGO_S else 0.0
 
 
 class OkTap:

@@ -15,10 +15,11 @@ from time import time
 from typing import Final
 
 from catalog.errors import CatalogError
-from catalog.history import Event, History, KeptEvent
+from catalog.history import Event, History, KeptEvent, forgotten
 from proxy.calls import Identity
 from proxy.session import Journal
 from proxy.sessions import SESSION_TTL_S
+from proxy.tastes import KINDS, Tastes
 
 FLUSH_S: Final = 2.0
 
@@ -39,6 +40,7 @@ class Recorder:
     Args:
         timer: what sessions go by, in seconds; a restart sets it back.
         wall_clock: seconds since 1970; events are kept by it.
+        tastes: what was kept of tastes is told to them by `load`.
     """
 
     def __init__(
@@ -47,14 +49,19 @@ class Recorder:
         timer: Callable[[], float],
         *,
         wall_clock: Callable[[], float] = time,
+        tastes: Tastes | None = None,
     ) -> None:
         self._data = data
+        self._tastes = tastes
         self._timer = timer
         self._wall_clock = wall_clock
         self._waiting: deque[Event] = deque(maxlen=MOST_WAITING)
         self._told = ""
         self._recalled: dict[_Place, list[KeptEvent]] = {}
         self._place: Callable[[Identity], _Place] | None = None
+        self._key: Callable[[str], bytes] | None = None
+        #: Told of users that were forgotten (by a check of their names), to drop what they hold.
+        self.on_forgotten: Callable[[Callable[[str], bool]], None] = lambda _: None
 
     def journal(self, identity: Identity) -> Journal:
         """Takes what happens in one session; never blocks, never fails."""
@@ -89,6 +96,7 @@ class Recorder:
     def load(self) -> None:
         """Read what was kept of the last hours. Blocking; trouble is told, never raised."""
         try:
+            forgotten(self._data)  # nothing of theirs is in memory yet
             with History.open(self._data) as history:
                 since_s = self._wall_clock() - SESSION_TTL_S
                 recalled: dict[_Place, list[KeptEvent]] = {}
@@ -96,10 +104,17 @@ class Recorder:
                     place = (event.user, event.client, event.place)
                     recalled.setdefault(place, []).append(event)
                 user_key, place_key = history.user_key, history.place_key
+                if self._tastes is not None:
+                    self._tastes.key = user_key
+                    for event in history.of_kinds(sorted(KINDS)):
+                        self._tastes.note(
+                            event.user, event.kind, event.song_id, event.value, event.at_s
+                        )
         except Exception as error:  # a history that cannot be read must not stop the proxy
             _log.error("what was played before is not known: %s", error)
             return
         self._recalled = recalled
+        self._key = user_key
         self._place = lambda i: (user_key(i.user), i.client, place_key(i.agent, i.player))
 
     def flush(self) -> None:
@@ -119,11 +134,30 @@ class Recorder:
         else:
             self._told = ""
 
+    def drop_forgotten(self) -> None:
+        """Drop what is in memory of users that were forgotten meanwhile."""
+        try:
+            keys = set(forgotten(self._data))
+        except OSError as error:
+            _log.error("who is to be forgotten is not known: %s", error)
+            return
+        key = self._key
+        if not keys or key is None:
+            return
+        self._recalled = {at: kept for at, kept in self._recalled.items() if at[0] not in keys}
+        waiting = [event for event in self._waiting if key(event.user) not in keys]
+        self._waiting = deque(waiting, maxlen=MOST_WAITING)
+        if self._tastes is not None:
+            for user in keys:
+                self._tastes.forget(user)
+        self.on_forgotten(lambda user: key(user) in keys)
+
     async def follow(self) -> None:
         """Write for ever, and once more when cancelled."""
         try:
             while True:
                 await asyncio.sleep(FLUSH_S)
+                self.drop_forgotten()
                 await asyncio.to_thread(self.flush)
         finally:
             self.flush()

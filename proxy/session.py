@@ -11,6 +11,7 @@ Feishin's reports come late, interleaved and stale (see docs/clients.md), so evi
 
 from __future__ import annotations
 
+import asyncio
 import enum
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
@@ -26,6 +27,9 @@ SERVED_KEPT: Final = 2000
 
 #: Served songs count against a song for this long.
 SERVED_TTL_S: Final = 3 * 3600.0
+
+#: Songs that another call of the session is about to answer with are left to it for so long.
+RESERVED_S: Final = 2.0
 
 #: A song left sooner than this is skipped, unless the client says that it was heard.
 SKIP_MOST_S: Final = 60.0
@@ -78,6 +82,8 @@ class Session:
         probe_at_s: when the first of Feishin's two folder calls came.
         decided: the last song about which a client asked how to play it.
         plays: the last songs, oldest first, with how they ended.
+        reserved: what calls under way are about to answer with.
+        turn: who holds it chooses songs; two calls at once must not choose the same.
         journal: told of what happens, if it is to be kept: kind, song, value, time.
     """
 
@@ -91,7 +97,18 @@ class Session:
     similar_count: int = 0
     probe_at_s: float = float("-inf")
     plays: deque[Play] = field(default_factory=lambda: deque(maxlen=PLAYS_KEPT))
+    reserved: OrderedDict[str, float] = field(default_factory=OrderedDict)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     journal: Journal | None = None
+
+    def reserve(self, song_ids: Iterable[str], at_s: float) -> None:
+        """A call under way is about to answer with these."""
+        for song_id in song_ids:
+            _touch(self.reserved, song_id, at_s, SERVED_KEPT)
+
+    def reserved_now(self, now_s: float) -> list[str]:
+        """What other calls are about to answer with."""
+        return [song for song, at_s in self.reserved.items() if abs(now_s - at_s) <= RESERVED_S]
 
     def note_playing(self, song_id: str, at_s: float, evidence: Evidence) -> None:
         """Take a call as evidence that this song plays."""
@@ -124,6 +141,10 @@ class Session:
                 play.completed = True
                 self._tell("completes", song_id, 0.0, at_s)
                 return
+
+    def note_liking(self, kind: str, song_id: str, value: float, at_s: float) -> None:
+        """A listen that the server took ("plays"), a star or a rating: for the journal alone."""
+        self._tell(kind, song_id, value, at_s)
 
     def skipped_lately(self, now_s: float) -> list[tuple[str, float]]:
         """Songs left within a minute and never called heard: (song, seconds ago), latest first.
@@ -167,6 +188,7 @@ class Session:
         """These songs were in an answer; `pool` if it is larger than what a client queues."""
         target, kind = (self.offered, "offered") if pool else (self.served, "served")
         for song_id in song_ids:
+            self.reserved.pop(song_id, None)
             _touch(target, song_id, at_s, SERVED_KEPT)
             self._tell(kind, song_id, 0.0, at_s)
 

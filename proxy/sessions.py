@@ -74,6 +74,11 @@ class Sessions:
         self._all[identity] = session  # also renews its time
         return session
 
+    def forget(self, is_gone: Callable[[str], bool]) -> None:
+        """Drop the sessions of users of whom `is_gone` holds."""
+        for identity in [identity for identity in self._all if is_gone(identity.user)]:
+            del self._all[identity]
+
     def _make_room(self, user: str) -> None:
         """One user, with client names without end, must not push out everybody else."""
         own = [identity for identity in self._all if identity.user == user]

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from time import monotonic
-from typing import Any, Final
+from time import localtime, monotonic, time
+from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from proxy import calls, headers
 from proxy.calls import Body, Headers, Identity
 from proxy.choosing import Choice, LeftError, by_folder, choose_seeds
-from proxy.composing import Composed, dress
+from proxy.composing import Composed, dress, refusal
 from proxy.composing import marks as response_marks
 from proxy.decisions import (
     RANDOM_ENDPOINT,
@@ -31,18 +32,22 @@ from proxy.decisions import (
     is_probe,
 )
 from proxy.errors import UpstreamError
-from proxy.hydration import Asker, Missing, RefusedError, Reply
+from proxy.gathering import Gathered, gather
+from proxy.hydration import Asker, RefusedError, Reply
 from proxy.knowledge import Knowledge, View
 from proxy.metrics import Metrics
-from proxy.observation import OBSERVED, OkTap, observe
+from proxy.observation import OBSERVED, WRITES, OkTap, observe
 from proxy.replay import ReplayedBody
 from proxy.session import Evidence, Session
 from proxy.sessions import Keeper, Sessions
 from proxy.settings import ProxySettings
+from proxy.shelves import Shelves
+from proxy.tastes import Tastes
 from proxy.upstream import Upstream
+from proxy.why import MOST_SONGS, Explanations, ServedList, Why, titled
 from ranker.settings import RankingSettings
 from subsonic.envelope import Format, wanted_format
-from subsonic.errors import NOT_AUTHORISED, NOT_FOUND, AnswerError
+from subsonic.errors import LOGIN_ERRORS, NOT_AUTHORISED, NOT_FOUND, AnswerError
 from subsonic.parameters import ParameterError, Parameters
 
 _log = logging.getLogger("segue.steering")
@@ -58,9 +63,6 @@ _JUST_BEFORE_S: Final = 1.0
 
 #: Kept of the deadline for composing and sending.
 _RESERVE_S: Final = 0.03
-
-#: How often songs that a user may not see are replaced by others.
-_MOST_TURNS: Final = 6
 
 #: From this many tracks on, ranking leaves the event loop.
 THREAD_FROM: Final = 20_000
@@ -92,7 +94,9 @@ class Steering:
         metrics: Metrics,
         *,
         timer: Callable[[], float] = monotonic,
+        wall_clock: Callable[[], float] = time,
         keeper: Keeper | None = None,
+        tastes: Tastes | None = None,
     ) -> None:
         self._settings = settings
         self._ranking = ranking
@@ -100,7 +104,19 @@ class Steering:
         self._knowledge = knowledge
         self._metrics = metrics
         self._timer = timer
+        self._wall_clock = wall_clock
+        self._tastes = tastes
         self.sessions = Sessions(timer, keeper)
+        self.shelves = Shelves(timer)
+        self.explanations = Explanations()
+        #: The page `/segue/why`, an ASGI application.
+        self.why = Why(self.explanations, upstream, settings.server)
+
+    def forget(self, is_gone: Callable[[str], bool]) -> None:
+        """Drop what is in memory of users of whom `is_gone` holds."""
+        self.sessions.forget(is_gone)
+        self.shelves.drop_where(is_gone)
+        self.explanations.forget(is_gone)
 
     def claims(self, scope: Scope) -> bool:
         """Whether a request is one that may be steered or that tells about a session."""
@@ -142,8 +158,13 @@ class Steering:
         except (UpstreamError, AnswerError) as error:
             reason = "upstream"
             _log.info("%s is left to the upstream: %s", endpoint, error)
-        except RefusedError:
+        except RefusedError as error:
             reason = "refused"
+            if error.code in LOGIN_ERRORS and error.body:
+                # Its own answer to this login. To ask again would count as another try, and would
+                # take longer than for a user whom nothing is known of: strangers have clocks.
+                self._metrics.fallbacks[reason] += 1
+                return await self._send(send, refusal(asked.parameters, error))
         except TimeoutError:
             reason = "deadline"
         except Exception:  # fail open, whatever it is; the log says what
@@ -203,6 +224,9 @@ class Steering:
     ) -> None:
         native = asked.endpoint == "song"
         parameters = asked.parameters
+        user, writes = asked.identity.user, asked.endpoint in WRITES
+        if writes:
+            self.shelves.drop(user)
         if native:
             parameters = Parameters([("id", calls.native_song_id(_path(scope)) or "")])
         tap = OkTap(
@@ -210,10 +234,19 @@ class Steering:
             is_xml=not native and wanted_format(parameters) is Format.XML,
             song_id=parameters.first("id") if native else "",
             on_ok=lambda: observe(
-                self.sessions, asked.identity, asked.endpoint, parameters, asked.at_s
+                self.sessions,
+                asked.identity,
+                asked.endpoint,
+                parameters,
+                asked.at_s,
+                self._wall_clock(),
             ),
         )
-        await forward(scope, body.replay, tap)
+        try:
+            await forward(scope, body.replay, tap)
+        finally:
+            if writes:  # also what was asked for before the upstream had done it
+                self.shelves.drop(user)
 
     # Steering
 
@@ -246,21 +279,42 @@ class Steering:
             if len(plan.folder_ids) > 1 and not set(plan.folder_ids) <= await asker.folder_ids():
                 raise LeftError("folder-not-seen")  # one unknown is the upstream's own error
         confirmed = self.sessions.get(asked.identity) or session
-        choice = Choice(
+        asker.shelf = self.shelves.open(
+            asked.identity, asked.parameters, asked.headers, plan.format.value
+        )
+        gathered = await gather(
+            plan.count,
+            lambda: self._choice(asked, plan, view, seeds, confirmed),
+            confirmed,
+            asker,
+            until_s,
+            in_thread=view.snapshot.n >= THREAD_FROM,
+            now_s=asked.at_s,
+        )
+        if not gathered.songs:
+            raise LeftError("no-songs")
+        self._remember(asked, plan, view, confirmed, gathered, seeds)
+        return dress(plan, first, gathered.songs)
+
+    def _choice(
+        self, asked: _Asked, plan: Plan, view: View, seeds: Sequence[int], session: Session
+    ) -> Choice:
+        wall_s = self._wall_clock()
+        user = asked.identity.user
+        # The same songs all day, others tomorrow, and not the same for everyone.
+        day = int(wall_s // 86_400) if abs(wall_s) < 1e12 else 0
+        return Choice(
             plan,
             view,
             seeds,
-            confirmed,
+            session,
             self._ranking,
             now_s=asked.at_s,
-            remembers=settings.history != "off",
+            remembers=self._settings.steering.history != "off",
+            taste=self._tastes.of(user, view) if self._tastes is not None else None,
+            month=localtime(wall_s).tm_mon if abs(wall_s) < 1e11 else 0,
+            chance=zlib.crc32(f"{user}\0{day}".encode("utf-8", "replace")) + 1,
         )
-        in_thread = view.snapshot.n >= THREAD_FROM
-        song_ids, songs = await self._hydrate(plan.count, choice, asker, until_s, in_thread)
-        if not songs:
-            raise LeftError("no-songs")
-        self._remember(plan, view, confirmed, song_ids, asked.at_s)
-        return dress(plan, first, songs)
 
     async def _confirm(
         self, asker: Asker, view: View, seeds: Sequence[int]
@@ -305,74 +359,45 @@ class Steering:
             session.note_playing(session.decided.song_id, asked.at_s, Evidence.STARTS)
         return session
 
-    async def _hydrate(
-        self, count: int, choice: Choice, asker: Asker, until_s: float, in_thread: bool
-    ) -> tuple[list[str], list[Any]]:
-        """The best songs as this user sees them; others come in the place of hidden ones."""
-        ids: list[str] = []
-        songs: list[Any] = []
-        rows: set[int] = set()
-        loop = asyncio.get_running_loop()
-        for turn in range(_MOST_TURNS):
-            missing = count - len(songs)
-            if missing <= 0 or loop.time() >= until_s:
-                break
-            try:
-                async with asyncio.timeout_at(until_s):
-                    chosen = (
-                        await asyncio.to_thread(choice.best, missing, rows)
-                        if in_thread
-                        else choice.best(missing, rows)
-                    )
-                found = await asker.songs([one.song_id for one in chosen], until_s)
-                unseen = [
-                    one.song_id
-                    for one, song in zip(chosen, found, strict=True)
-                    if isinstance(song, Missing)
-                ]
-                if Missing.HIDDEN in found and turn == 0:
-                    async with asyncio.timeout_at(until_s):
-                        choice.restrict(await asker.folder_ids())
-            except (TimeoutError, UpstreamError, AnswerError, RefusedError):
-                if not songs:
-                    raise
-                break
-            choice.hide(unseen)
-            for one, song in zip(chosen, found, strict=True):
-                if not isinstance(song, Missing):
-                    rows.add(one.row)
-                    ids.append(one.song_id)
-                    songs.append(song)
-            if not unseen:  # all that there is, or all that was asked for
-                break
-        return ids, songs
-
     def _remember(
         self,
+        asked: _Asked,
         plan: Plan,
         view: View,
         session: Session,
-        song_ids: Sequence[str],
-        at_s: float,
+        gathered: Gathered,
+        seeds: Sequence[int],
     ) -> None:
+        at_s = asked.at_s
         if plan.seed_id:
             is_song = view.links.song(plan.seed_id) is not None
             session.note_similar([plan.seed_id] if is_song else [], plan.count, at_s)
         elif plan.probe:
             session.probe_at_s = at_s
-        session.note_served(song_ids, at_s, pool=plan.is_pool)
+        session.note_served(gathered.song_ids, at_s, pool=plan.is_pool)
+        told = zip(gathered.song_ids, gathered.songs, gathered.picks, strict=True)
+        after = (plan.seed_id,) if plan.seed_id else tuple(view.links.song_id(s) for s in seeds)
+        self.explanations.add(
+            asked.identity.user,
+            ServedList(
+                self._wall_clock(),
+                asked.identity.client,
+                asked.endpoint,
+                after,
+                tuple(titled(*one) for one in list(told)[:MOST_SONGS]),
+            ),
+        )
 
     async def _answer(self, composed: Composed, send: Send, started_s: float) -> None:
         seconds = self._timer() - started_s
         self._metrics.requests["steer", "steered"] += 1
         self._metrics.observe_steering(seconds * 1000)
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [*composed.headers, *response_marks("steered", seconds * 1000)],
-            }
-        )
+        marks = response_marks("steered", seconds * 1000)
+        await self._send(send, Composed([*composed.headers, *marks], composed.body))
+
+    async def _send(self, send: Send, composed: Composed) -> None:
+        start = {"type": "http.response.start", "status": 200, "headers": composed.headers}
+        await send(start)
         await send({"type": "http.response.body", "body": composed.body})
 
     def _trusted_user_header(self, scope: Scope) -> str:

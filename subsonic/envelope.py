@@ -155,6 +155,18 @@ def compose(template: Answer, name: str, songs: Sequence[Any]) -> bytes:
     return _dump({ENVELOPE: {**head, name: {"song": list(songs)} if songs else {}}})
 
 
+def fragment(song: Any, *, is_xml: bool) -> bytes:
+    """A song (XML element or JSON object) as bytes, to be kept; `song_of` reads it again."""
+    if is_xml:
+        return etree.tostring(song, encoding="utf-8", with_tail=False)
+    return _dump(song)
+
+
+def song_of(kept: bytes, *, is_xml: bool) -> Any:
+    """What `fragment` kept."""
+    return etree.fromstring(kept, _parser()) if is_xml else json.loads(kept)
+
+
 def wrap(body: bytes, format_: Format, callback: str) -> bytes:
     """A JSON answer as the client wants it: as it is, or called back."""
     return b"%s(%s)" % (callback.encode("ascii"), body) if format_ is Format.JSONP else body

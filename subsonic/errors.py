@@ -14,8 +14,23 @@ GENERIC: Final = 0
 MISSING_PARAMETER: Final = 10
 WRONG_LOGIN: Final = 40
 TOKEN_UNSUPPORTED: Final = 41
+LOGIN_UNSUPPORTED: Final = 42
+CONFLICTING_LOGINS: Final = 43
+INVALID_API_KEY: Final = 44
 NOT_AUTHORISED: Final = 50
 NOT_FOUND: Final = 70
+
+#: What a server says to a call by its login alone, whichever call it is.
+LOGIN_ERRORS: Final = frozenset(
+    (
+        MISSING_PARAMETER,
+        WRONG_LOGIN,
+        TOKEN_UNSUPPORTED,
+        LOGIN_UNSUPPORTED,
+        CONFLICTING_LOGINS,
+        INVALID_API_KEY,
+    )
+)
 
 
 class SubsonicError(Exception):

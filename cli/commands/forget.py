@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the description and the flags."""
     parser.description = (
-        "Removes all that Segue kept of a user's listening (played, served) from disk. A `segue"
-        "\nserve` that is running still holds what it has in memory: restart it."
+        "Removes all that Segue kept of a user's listening (played, served, starred, rated) from"
+        "\ndisk. A `segue serve` that is running on the same data forgets it within seconds."
     )
     parser.add_argument("user", metavar="USER", help="the user's name at the server")
     add_data(parser)

@@ -180,9 +180,13 @@ async def test_counts_that_are_no_numbers_are_the_default(house: House) -> None:
 
 
 async def test_a_wrong_password_is_tried_once_not_once_a_song(house: House) -> None:
-    await house.call("getSimilarSongs", id="song0001", count=50, p="wrong")
-    assert house.server.asked("getSong") == 1
-    assert house.server.asked("getSimilarSongs") == 1
+    """By one call: the refusal of the login is the answer, whatever was asked."""
+    refused = await house.call("getSimilarSongs", id="song0001", count=50, p="wrong")
+    assert len(house.server.calls) == 1
+    own = await house.call("getSimilarSongs", id="song0001", count=50, p="wrong", direct=True)
+    assert refused.content == own.content
+    for name in ("content-type", "content-length", "vary", "x-frame-options"):
+        assert refused.headers[name] == own.headers[name]
 
 
 async def test_the_servers_own_similar_call_is_not_asked_without_need(house: House) -> None:

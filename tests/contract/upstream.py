@@ -183,6 +183,12 @@ class FakeServer:
         if endpoint == "star":
             user.stars[p["id"]] = "2026-11-21T03:45:12Z"
             return "ok", {}
+        if endpoint == "unstar":
+            user.stars.pop(p["id"], None)
+            return "ok", {}
+        if endpoint == "setRating":
+            user.ratings[p["id"]] = int(p["rating"])
+            return "ok", {}
         if endpoint == "getTranscodeDecision":
             return "ok", {"transcodeDecision": {"canDirectPlay": True}}
         if endpoint == "getMusicFolders":

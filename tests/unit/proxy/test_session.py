@@ -219,5 +219,5 @@ def test_a_session_is_found_again_by_what_was_kept() -> None:
     assert (playing(again), skips(again, 30)) == ("c", ["b"])
     assert again.served_lately(30) == ["x", "y"]
     assert again.offered_lately(30) == ["z"]
-    assert len(notebook.kept) == 7  # recalling is not told again
+    assert len(notebook.kept) == 8  # recalling is not told again
     assert playing(Sessions(Clock(), notebook).peek(Identity("eve", "Feishin", "Mozilla"))) is None

@@ -1,0 +1,159 @@
+"""Songs as their users saw them, kept for a minute: what AutoDJ asks for twice is asked for once.
+
+Nothing here is ever shown to another: a shelf belongs to one user, under a keyed digest of the very
+login, client and headers that the songs were asked with, and it is opened only after the upstream
+has said ok to that login in this same call. Whatever may change how songs look to a user (a star, a
+rating, a scrobble of theirs) clears all their shelves, also under answers that are under way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from proxy.calls import Headers, Identity
+from subsonic.parameters import IDENTITY, Parameters
+
+TTL_S: Final = 60.0
+
+#: Of all users together, and of one user. A song is one to two kB.
+MOST_BYTES: Final = 16 * 1024 * 1024
+MOST_BYTES_OF_A_USER: Final = 4 * 1024 * 1024
+
+#: Beside a song's own bytes.
+_ENTRY_BYTES: Final = 250
+
+#: Headers that change from call to call and tell nothing of who asks; all others count.
+_OF_A_CALL: Final = frozenset(
+    (b"accept", b"accept-encoding", b"accept-language", b"cache-control", b"connection",
+     b"content-length", b"content-type", b"date", b"pragma", b"priority", b"range", b"referer",
+     b"traceparent", b"tracestate", b"x-request-id")
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class _OfUser:
+    """All shelves of a user: (login, song) → (when, bytes), oldest first."""
+
+    songs: OrderedDict[tuple[bytes, str], tuple[float, bytes]] = field(default_factory=OrderedDict)
+    size_bytes: int = 0
+
+
+class Shelves:
+    """All that is kept, bounded in bytes and time.
+
+    Args:
+        timer: seconds, never going back.
+    """
+
+    def __init__(
+        self,
+        timer: Callable[[], float],
+        *,
+        ttl_s: float = TTL_S,
+        most_bytes: int = MOST_BYTES,
+        most_bytes_of_a_user: int = MOST_BYTES_OF_A_USER,
+    ) -> None:
+        self._timer = timer
+        self._ttl_s = ttl_s
+        self._most_bytes = most_bytes
+        self._most_of_a_user = most_bytes_of_a_user
+        self._users: OrderedDict[str, _OfUser] = OrderedDict()
+        self._size_bytes = 0
+        self._secret = secrets.token_bytes(32)
+
+    @property
+    def size_bytes(self) -> int:
+        """What is kept takes about so much."""
+        return self._size_bytes
+
+    def open(
+        self, identity: Identity, parameters: Parameters, headers: Headers, form: str
+    ) -> Shelf | None:
+        """The shelf of one login; None for a call that names nobody, or several.
+
+        Only for a call whose login the upstream has said ok to. `form` is the answers' format.
+        """
+        if not identity.user:
+            return None
+        own = self._users.setdefault(identity.user, _OfUser())
+        self._users.move_to_end(identity.user)
+        return Shelf(self, identity.user, own, self._digest(parameters, headers, form))
+
+    def drop(self, user: str) -> None:
+        """Forget all songs of a user, and whatever calls under way were about to keep."""
+        own = self._users.pop(user, None)
+        if own is not None:
+            self._size_bytes -= own.size_bytes
+
+    def drop_where(self, is_gone: Callable[[str], bool]) -> None:
+        """`drop` all users of whom `is_gone` holds."""
+        for user in [user for user in self._users if is_gone(user)]:
+            self.drop(user)
+
+    def _digest(self, parameters: Parameters, headers: Headers, form: str) -> bytes:
+        digest = hashlib.blake2b(key=self._secret, digest_size=32)
+        for part in _parts(parameters, headers, form):
+            digest.update(len(part).to_bytes(8, "big"))  # so that no two sequences are one
+            digest.update(part)
+        return digest.digest()
+
+    def _take(self, user: str, own: _OfUser, key: tuple[bytes, str]) -> bytes | None:
+        found = own.songs.get(key) if self._users.get(user) is own else None
+        if found is None:
+            return None
+        at_s, song = found
+        return song if 0 <= self._timer() - at_s <= self._ttl_s else None
+
+    def _put(self, user: str, own: _OfUser, key: tuple[bytes, str], song: bytes) -> None:
+        if self._users.get(user) is not own:  # dropped since the call began
+            return
+        self._remove(own, key)
+        own.songs[key] = (self._timer(), song)
+        own.size_bytes += len(song) + _ENTRY_BYTES
+        self._size_bytes += len(song) + _ENTRY_BYTES
+        while own.size_bytes > self._most_of_a_user:
+            self._remove(own, next(iter(own.songs)))
+        while self._size_bytes > self._most_bytes:
+            self.drop(next(iter(self._users)))
+
+    def _remove(self, own: _OfUser, key: tuple[bytes, str]) -> None:
+        found = own.songs.pop(key, None)
+        if found is not None:
+            own.size_bytes -= len(found[1]) + _ENTRY_BYTES
+            self._size_bytes -= len(found[1]) + _ENTRY_BYTES
+
+
+class Shelf:
+    """The songs of one login, as long as nothing of its user's was dropped."""
+
+    def __init__(self, shelves: Shelves, user: str, own: _OfUser, login: bytes) -> None:
+        self._shelves = shelves
+        self._user = user
+        self._own = own
+        self._login = login
+
+    def take(self, song_id: str) -> bytes | None:
+        """A song's bytes, or None."""
+        return self._shelves._take(self._user, self._own, (self._login, song_id))
+
+    def put(self, song_id: str, song: bytes) -> None:
+        """Keep a song's bytes."""
+        self._shelves._put(self._user, self._own, (self._login, song_id), song)
+
+
+def _parts(parameters: Parameters, headers: Headers, form: str) -> Iterable[bytes]:
+    yield form.encode("ascii")
+    for name, value in parameters.only(IDENTITY):
+        yield name.encode("utf-8", "surrogatepass")
+        yield value.encode("utf-8", "surrogatepass")
+    yield b"headers"
+    for header, content in headers:
+        lower = header.lower()
+        if lower not in _OF_A_CALL and not lower.startswith((b"if-", b"sec-")):
+            yield lower
+            yield content

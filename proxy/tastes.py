@@ -1,0 +1,257 @@
+"""What each user returns to, learned from accepted calls, and ready when a call is ranked.
+
+Learning is one entry in a bounded table; turning that table into numbers for the ranker is done by
+a thread, off the request path. A call takes what is ready and never waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field
+from time import time
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalog.tracks import Float32
+from proxy.calls import Identity
+from proxy.knowledge import Knowledge, View
+from proxy.session import Journal
+from proxy.sessions import Keeper
+from ranker.taste import Liking, Taste, house_of, taste_of
+
+#: Events that tell a taste, as `catalog.history` names them.
+KINDS: Final = frozenset(("plays", "stars", "unstars", "rates"))
+
+#: A listen counts half after so long.
+PLAY_HALF_LIFE_S: Final = 120 * 86_400.0
+
+#: What stars and ratings count beside the logarithm of listens.
+STAR: Final = 1.5
+RATINGS: Final = {1: -4.0, 2: -1.5, 3: 0.0, 4: 0.75, 5: 1.5}
+GATED_RATING: Final = 1
+
+#: From this weight on somebody returns to a song: starred, rated well, or heard twice.
+RETURNS: Final = 1.2
+
+#: Songs kept of a user, and of all users together (some 20 MB); whoever was silent longest goes.
+MOST_SONGS: Final = 3000
+MOST_IN_ALL: Final = 100_000
+
+#: Memory for what is ready, four bytes a track and user.
+READY_BYTES: Final = 32 * 1024 * 1024
+
+FOLLOW_S: Final = 3.0
+
+_log = logging.getLogger("segue.tastes")
+
+
+@dataclass(slots=True)
+class _Song:
+    """How a user stands to a song. `plays` is decayed to `heard_at_s` (wall clock)."""
+
+    plays: float = 0.0
+    heard_at_s: float = -math.inf
+    starred: bool = False
+    rating: int = 0
+
+    def played(self, at_s: float) -> None:
+        later = at_s - self.heard_at_s
+        if later >= 0:
+            self.plays = self.plays * 0.5 ** (later / PLAY_HALF_LIFE_S) + 1
+            self.heard_at_s = at_s
+        else:  # reports of what was heard offline come late
+            self.plays += 0.5 ** (-later / PLAY_HALF_LIFE_S)
+
+    def weight(self, now_s: float) -> float:
+        """Above 0 for what is liked."""
+        unheard_s = max(now_s - self.heard_at_s, 0.0)
+        plays = self.plays * 0.5 ** (unheard_s / PLAY_HALF_LIFE_S) if self.plays else 0.0
+        return math.log2(1 + plays) + STAR * self.starred + RATINGS.get(self.rating, 0.0)
+
+
+@dataclass(slots=True)
+class _User:
+    songs: dict[str, _Song] = field(default_factory=dict)
+    at_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    view: View
+    taste: Taste
+
+
+class Tastes:
+    """All users' tastes; users by what `key` makes of their names.
+
+    Args:
+        wall_clock: seconds since 1970.
+        most_songs, most_in_all: bounds of what is kept.
+    """
+
+    def __init__(
+        self,
+        *,
+        wall_clock: Callable[[], float] = time,
+        most_songs: int = MOST_SONGS,
+        most_in_all: int = MOST_IN_ALL,
+    ) -> None:
+        self._wall_clock = wall_clock
+        self._most_songs, self._most_in_all = most_songs, most_in_all
+        self._users: OrderedDict[Hashable, _User] = OrderedDict()
+        self._songs = 0
+        self._ready: OrderedDict[Hashable, _Ready] = OrderedDict()
+        self._wanted: set[Hashable] = set()
+        self.key: Callable[[str], Hashable] = str.lower
+
+    def __len__(self) -> int:
+        """How many songs of all users are kept."""
+        return self._songs
+
+    def note(self, user: Hashable, kind: str, song_id: str, value: float, at_s: float) -> None:
+        """Something that a user (by key) did to a song, at a time of the wall clock."""
+        now_s = self._wall_clock()
+        if not (math.isfinite(at_s) and 0 <= at_s <= now_s):
+            at_s = now_s  # a clock that jumped, or nonsense
+        kept = self._users.setdefault(user, _User())
+        kept.at_s = now_s
+        self._users.move_to_end(user)
+        if song_id not in kept.songs:
+            kept.songs[song_id] = _Song()
+            self._songs += 1
+        song = kept.songs[song_id]
+        if kind == "plays":
+            song.played(at_s)
+        elif kind in ("stars", "unstars"):
+            song.starred = kind == "stars"
+        elif kind == "rates":
+            song.rating = int(value) if math.isfinite(value) and 0 <= value <= 5 else 0
+        self._wanted.add(user)
+        self._bound(kept)
+
+    def _bound(self, kept: _User) -> None:
+        if len(kept.songs) > self._most_songs:
+            now_s = self._wall_clock()
+
+            def matters(item: tuple[str, _Song]) -> tuple[float, float]:
+                return abs(item[1].weight(now_s)), item[1].heard_at_s
+
+            # Some more than needed, so that a flood does not sort at each event.
+            best = sorted(kept.songs.items(), key=matters, reverse=True)
+            before = len(kept.songs)
+            kept.songs = dict(best[: self._most_songs * 9 // 10])
+            self._songs -= before - len(kept.songs)
+        while self._songs > self._most_in_all and len(self._users) > 1:
+            user, gone = self._users.popitem(last=False)
+            self._songs -= len(gone.songs)
+            self._ready.pop(user, None)
+
+    def forget(self, user: Hashable) -> None:
+        """Everything of a user, by key."""
+        gone = self._users.pop(user, None)
+        self._songs -= len(gone.songs) if gone is not None else 0
+        self._ready.pop(user, None)
+        self._wanted.discard(user)
+
+    def of(self, user: str, view: View) -> Taste | None:
+        """A user's taste against a view, if it is ready; it is made ready if not."""
+        if not user:
+            return None
+        key = self.key(user)
+        ready = self._ready.get(key)
+        if ready is not None and ready.view is view:
+            return ready.taste
+        self._wanted.add(key)
+        return None
+
+    def refresh(self, view: View) -> None:
+        """Make ready what was asked for or changed. Blocking: for a thread."""
+        wanted = self._wanted
+        self._wanted = set()
+        most = max(READY_BYTES // max(4 * view.snapshot.n, 1), 4)
+        house = self._house(view) if wanted else None
+        now_s = self._wall_clock()
+        for user in wanted:
+            kept = self._users.get(user)
+            songs = [] if kept is None else list(kept.songs.items())
+            likings, gated = [], []
+            for song_id, song in songs:
+                row = view.links.row(song_id)
+                if row is None:
+                    continue
+                if song.rating == GATED_RATING:
+                    gated.append(row)
+                likings.append(Liking(row, song.weight(now_s), now_s - song.heard_at_s))
+            taste = taste_of(view.snapshot, likings, gated=frozenset(gated), house=house)
+            self._ready[user] = _Ready(view, taste)
+            self._ready.move_to_end(user)
+        while len(self._ready) > most:
+            self._ready.popitem(last=False)
+
+    def _house(self, view: View) -> tuple[NDArray[np.intp], Float32] | None:
+        now_s = self._wall_clock()
+        returning: Counter[int] = Counter()
+        for kept in list(self._users.values()):
+            rows = {
+                row
+                for song_id, song in list(kept.songs.items())
+                if song.weight(now_s) >= RETURNS and (row := view.links.row(song_id)) is not None
+            }
+            returning.update(rows)
+        return house_of(returning)
+
+    async def follow(self, knowledge: Knowledge) -> None:
+        """Make tastes ready for ever, off the event loop."""
+        while True:
+            view = knowledge.view
+            if view is not None and self._wanted:
+                try:
+                    await asyncio.to_thread(self.refresh, view)
+                except Exception:  # a taste is a nicety: without it songs are chosen all the same
+                    _log.exception("tastes cannot be made ready")
+            await asyncio.sleep(FOLLOW_S)
+
+
+class Tasting:
+    """A `proxy.sessions.Keeper` that lets tastes learn, in front of one that writes (or none).
+
+    Args:
+        timer: what sessions go by, in seconds.
+    """
+
+    def __init__(
+        self,
+        tastes: Tastes,
+        inner: Keeper | None,
+        timer: Callable[[], float],
+        *,
+        wall_clock: Callable[[], float] = time,
+    ) -> None:
+        self._tastes = tastes
+        self._inner = inner
+        self._timer = timer
+        self._wall_clock = wall_clock
+
+    def journal(self, identity: Identity) -> Journal:
+        """Takes what happens in one session."""
+        written = self._inner.journal(identity) if self._inner is not None else None
+        user = self._tastes.key(identity.user)
+
+        def take(kind: str, song_id: str, value: float, at_s: float) -> None:
+            if written is not None:
+                written(kind, song_id, value, at_s)
+            if kind in KINDS:
+                wall_s = self._wall_clock() - (self._timer() - at_s)
+                self._tastes.note(user, kind, song_id, value, wall_s)
+
+        return take
+
+    def recall(self, identity: Identity) -> Iterable[tuple[str, str, float]]:
+        """What the writer kept."""
+        return self._inner.recall(identity) if self._inner is not None else ()

@@ -1,0 +1,101 @@
+"""`/segue/why`: what was chosen and by which terms, for the user who is logged in."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.why import MOST_IN_ALL, MOST_LISTS, Explanations, ServedList
+from tests.contract.conftest import House
+
+pytestmark = pytest.mark.anyio
+
+
+async def why(house: House, *, user: str = "admin", password: str = "", **more: str) -> object:
+    login = {"u": user, "p": password or house.server.users[user].password, **more}
+    response = await house.http.get(f"{house.url}/segue/why", params=login)
+    assert response.headers["cache-control"] == "no-store"
+    return response.json()
+
+
+async def test_the_last_lists_with_the_terms_of_each_song(house: House) -> None:
+    songs = await house.songs("getSimilarSongs", id="song0002", count=5, client="Feishin")
+    await house.songs("getRandomSongs", size=50, client="Feishin")
+    told = await why(house)
+    assert isinstance(told, dict)
+    random, similar = told["lists"]  # the latest first
+    assert similar["client"] == "Feishin"
+    assert (similar["call"], random["call"]) == ("getSimilarSongs", "getRandomSongs")
+    assert similar["seeds"] == random["seeds"] == ["song0002"]
+    assert [song["id"] for song in similar["songs"]] == [song["id"] for song in songs]
+    first = similar["songs"][0]
+    assert first["title"] == songs[0]["title"]
+    assert first["why"][0]["term"] == "audio"
+    assert first["score"] == pytest.approx(sum(r["value"] for r in first["why"]), abs=1e-4)
+
+
+async def test_each_user_sees_their_own_and_a_wrong_login_nothing(house: House) -> None:
+    await house.songs("getSimilarSongs", id="song0002", count=5)
+    assert await why(house, user="bob") == {"lists": []}
+    assert await why(house, password="guess") == {"error": "the music server refused this login"}
+    response = await house.http.get(f"{house.url}/segue/why")
+    assert response.status_code == 401
+    url = f"{house.url}/segue/why?u=bob&p=secret&u=admin"
+    assert (await house.http.get(url)).status_code == 401  # two names are nobody's
+
+
+async def test_every_time_the_server_is_asked_whether_the_login_is_good(house: House) -> None:
+    await house.songs("getSimilarSongs", id="song0002", count=5)
+    await why(house)
+    house.server.users["admin"].password = "changed"
+    assert await why(house, password="sesame") == {"error": "the music server refused this login"}
+    assert house.server.asked("ping") == 2
+
+
+async def test_readable_form_escapes_what_files_say(house: House) -> None:
+    await house.songs("getSimilarSongs", id="song0002", count=5)
+    page = await house.http.post(
+        f"{house.url}/segue/why",
+        data={"u": "admin", "p": "sesame"},
+        headers={"Accept": "text/html"},
+    )
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "sounds very much alike" in page.text
+    assert "<ü&>" not in page.text
+    assert "&lt;ü&amp;&gt;" in page.text
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    empty = await house.http.get(f"{house.url}/segue/why", headers={"Accept": "text/html"})
+    assert empty.status_code == 401
+    assert 'type="password"' in empty.text
+
+
+async def test_odd_calls_are_told_so(house: House) -> None:
+    for body, status in ((b"x" * 300_000, 400), (b"u=%zz", 400)):
+        response = await house.http.post(
+            f"{house.url}/segue/why",
+            content=body,
+            headers={"Content-Type": "application/x-www-form-urlencoded"},
+        )
+        assert response.status_code == status
+    assert (await house.http.put(f"{house.url}/segue/why")).status_code == 405
+
+
+async def test_no_secret_is_logged(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(0)
+    await why(house)
+    await why(house, password="guess-of-mine")
+    others = ("httpx", "httpcore", "uvicorn.access")  # the test's client and its server
+    own = [r.getMessage() for r in caplog.records if not r.name.startswith(others)]
+    assert not [line for line in own if "sesame" in line or "guess-of-mine" in line]
+
+
+def test_lists_are_bounded_for_one_and_for_all() -> None:
+    explanations = Explanations()
+    for i in range(3000):
+        explanations.add(f"user {i % 100}", ServedList(float(i), "c", "getSimilarSongs", (), ()))
+        explanations.add("", ServedList(float(i), "c", "getSimilarSongs", (), ()))
+    assert len(explanations) <= MOST_IN_ALL
+    assert explanations.of("user 99")[0].at_s == 2999
+    assert len(explanations.of("user 99")) <= MOST_LISTS
+    assert explanations.of("") == []
+    explanations.forget(lambda user: user == "user 99")
+    assert explanations.of("user 99") == []
