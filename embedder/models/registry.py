@@ -81,10 +81,10 @@ _GRAPH: Final = "segue-1.onnx"
 _MOODS: Final = "moods.safetensors"
 
 
-def segue1_entries(folder: Path) -> tuple[Entry, Entry]:
-    """segue-1 and its moods, as `training export` wrote them into a folder.
+def segue1_entries(folder: Path) -> tuple[Entry, ...]:
+    """segue-1 and, if it was trained, its moods, as `training export` wrote them into a folder.
 
-    What is not there is only found missing when a model is chosen.
+    Files that are not there are only found missing when a model is chosen.
     """
     manifest = folder / "manifest.json"
     try:
@@ -122,7 +122,7 @@ def segue1_entries(folder: Path) -> tuple[Entry, Entry]:
         weights=(weights(_NETWORK), weights(_MOODS)),
         within=network.name,
     )
-    return network, moods
+    return (network, moods) if _MOODS in files else (network,)
 
 
 def _efficientat(name: str, width: float, weights: Weights, *, on_request: bool = False) -> Entry:
@@ -275,11 +275,12 @@ def choose_models(settings: EmbeddingSettings, data: Path) -> Choice:
             reason = why_not(main, folder, settings.engine)
             if not reason:
                 break
-            # Not for want of trying, or not for want of pulling: say so.
-            if main.packaged or state(main.weights, folder) == "wrong size":
-                kind = ModelError if main.missing_modules(settings.engine) else WeightsError
-                raise kind(f"{main.name} cannot run: {reason}")
             refused.append(f"{main.name} cannot run: {reason}")
+            if main.missing_modules(settings.engine):
+                if settings.engine in main.engines:  # it was asked for
+                    raise ModelError(f"embedding.engine is {settings.engine}, but {refused[-1]}")
+            elif main.packaged or state(main.weights, folder) == "wrong size":
+                raise WeightsError(refused[-1])  # damaged, which is no reason to change the model
         because = "; ".join(refused) or _where(main, folder)
     beside = _beside(main, folder)
     names = " with ".join(one.name for one in (main, *beside))

@@ -20,7 +20,7 @@ from embedder import publish
 from embedder.errors import ModelError, WeightsError
 from embedder.excerpts import Excerpts
 from embedder.job import embed
-from embedder.models import registry
+from embedder.models import entry, registry
 from embedder.models.entry import Entry
 from embedder.models.hearing import N_SAMPLES, Segue1
 from embedder.models.registry import choose_models, load, load_chosen, segue1_entries
@@ -152,6 +152,7 @@ def test_a_checkpoint_without_moods_gives_no_mood_head(checkpoint: Path, tmp_pat
     torch.save({**state, "moods": None}, tmp_path / "without.pt")
     export(tmp_path / "without.pt", tmp_path / "out")
     assert "moods.safetensors" not in [path.name for path in (tmp_path / "out").iterdir()]
+    assert [one.name for one in segue1_entries(tmp_path / "out")] == ["segue-1"]
 
 
 @pytest.mark.parametrize("state", [{}, {"network": {}}, {"network": {"a": 1}, "moods": None}, 3])
@@ -224,6 +225,19 @@ def test_an_engine_can_be_chosen(engine: str, kind: str, exported: Path, tmp_pat
     assert type(model.engine).__name__ == kind
 
 
+def test_without_an_engine_it_gives_way_unless_that_was_asked_for(
+    shipped: tuple[Entry, Entry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entry.importlib.util, "find_spec", lambda name: None)
+    choice = choose_models(EmbeddingSettings(), tmp_path)
+    assert choice.main.name == "timbre"
+    assert "onnxruntime or torch is not installed (pip install -r requirements/embed.txt)" in (
+        choice.reason
+    )
+    with pytest.raises(ModelError, match=r"torch is not installed .*requirements/torch"):
+        choose_models(EmbeddingSettings(engine="torch"), tmp_path)
+
+
 def test_the_light_engine_loads_no_torch(exported: Path) -> None:
     program = (
         "import sys, numpy as np; from pathlib import Path\n"
@@ -241,7 +255,7 @@ def test_the_light_engine_loads_no_torch(exported: Path) -> None:
 def test_a_wheel_without_its_weights_says_so(damaged: Path, tmp_path: Path) -> None:
     for file in FILES:
         (damaged / file).unlink()
-    network, _ = segue1_entries(damaged)
+    (network,) = segue1_entries(damaged)
     with pytest.raises(WeightsError, match=rf"weights are not in {damaged} \(reinstall Segue\)"):
         load(network, tmp_path, "cpu")
 
