@@ -28,6 +28,7 @@ from catalog.layout import (
     OPTIONAL,
     POINTER,
     TEXT_KINDS,
+    WITH_GAPS,
     SnapshotArrays,
     check_file,
     sha256,
@@ -91,8 +92,10 @@ class Draft:
         shape = Tiles.shape(self.tracks, width)
         return Tiles(self._matrix(self._scratch / f"{name}.npy", shape, np.float32), self.tracks)
 
-    def _matrix(self, path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> FileMatrix:
-        matrix = FileMatrix(path, shape, dtype)
+    def _matrix(
+        self, path: Path, shape: tuple[int, ...], dtype: DTypeLike, *, gaps: bool = False
+    ) -> FileMatrix:
+        matrix = FileMatrix(path, shape, dtype, gaps=gaps)
         self._matrices.append(matrix)
         return matrix
 
@@ -103,7 +106,8 @@ class Draft:
             raise ValueError(f"{name} must be ({self.tracks},), got {values.shape}")
         if name == "track_ids" and len(values) > 1 and not (np.diff(values) > 0).all():
             raise ValueError("track_ids must ascend")
-        self._matrix(self._building / f"{name}.npy", values.shape, dtype)[:] = values
+        path = self._building / f"{name}.npy"
+        self._matrix(path, values.shape, dtype, gaps=name in WITH_GAPS)[:] = values
 
     def text(self, kind: str) -> TextColumn:
         """One of `TEXT_KINDS`, to be filled row by row."""

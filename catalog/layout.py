@@ -35,7 +35,15 @@ OPTIONAL: Final[Mapping[str, tuple[type[np.generic], int]]] = {
     "coarse": (np.float32, 2),
     "kind": (np.uint8, 1),
     "genres": (np.int32, 2),
+    "loudness_lufs": (np.float32, 1),
+    "loudness_range_lu": (np.float32, 1),
+    "tempo_bpm": (np.float32, 1),
+    "tempo_confidence": (np.float32, 1),
+    "key": (np.int8, 1),
+    "key_confidence": (np.float32, 1),
 }
+#: Where NaN is allowed: it stands for what is unknown of a track.
+WITH_GAPS: Final = frozenset({"loudness_lufs", "loudness_range_lu", "tempo_bpm"})
 #: `coarse` has at most so many columns of the vectors, then at most so many of the profile.
 COARSE_COLUMNS: Final = (48, 16)
 TEXT_KINDS: Final = ("path", "title", "artist", "album")
@@ -60,6 +68,9 @@ class SnapshotArrays:
     Optional: `hub` (n,) nearness to the nearest others, `profile` (n, p) unit rows of what the
     tags say, `coarse` (n, c <= 64) the first columns of vectors and profile, `kind` (n,) uint8
     flags of `catalog.kinds`, `genres` (n, g) int32 codes of what the files say, -1 for none.
+    Measured, (n,) each: `loudness_lufs` (EBU R 128), `loudness_range_lu`, `tempo_bpm`, NaN where
+    unknown; `key` int8, 0-11 for C-B major and 12-23 for C-B minor, -1 unknown; `tempo_confidence`
+    and `key_confidence` in 0…1.
     """
 
     model: Model
@@ -77,6 +88,12 @@ class SnapshotArrays:
     coarse: Float32 | None = None
     kind: NDArray[np.uint8] | None = None
     genres: NDArray[np.int32] | None = None
+    loudness_lufs: Float32 | None = None
+    loudness_range_lu: Float32 | None = None
+    tempo_bpm: Float32 | None = None
+    tempo_confidence: Float32 | None = None
+    key: NDArray[np.int8] | None = None
+    key_confidence: Float32 | None = None
 
 
 def check_file(path: Path, facts: Mapping[str, Any], verify: bool) -> None:

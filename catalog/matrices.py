@@ -41,11 +41,14 @@ class FileMatrix:
 
     Raises:
         OSError: the disk is full; that is known before the first row is written.
-        ValueError: values that are no numbers, or a slice with steps.
+        ValueError: values that are no numbers, unless `gaps` may be in it, or a slice with steps.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> None:
+    def __init__(
+        self, path: Path, shape: tuple[int, ...], dtype: DTypeLike, *, gaps: bool = False
+    ) -> None:
         self.path = path
+        self._gaps = gaps
         self.shape = shape
         self.dtype = np.dtype(dtype)
         header = npy_header(shape, self.dtype)
@@ -78,7 +81,7 @@ class FileMatrix:
         block = np.ascontiguousarray(values, self.dtype)
         if block.shape != (stop - start, *self.shape[1:]):
             raise ValueError(f"{self.path.stem}: rows {start} to {stop} cannot be {block.shape}")
-        if block.dtype.kind == "f" and not np.isfinite(block).all():
+        if block.dtype.kind == "f" and not (self._gaps or np.isfinite(block).all()):
             raise ValueError(f"{self.path.stem} has values that are no numbers")
         view, done = block.data.cast("B") if block.size else memoryview(b""), 0
         while done < len(view):

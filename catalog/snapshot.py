@@ -72,6 +72,12 @@ class Snapshot:
     coarse: Float32 | None = None
     kind: NDArray[np.uint8] | None = None
     genres: NDArray[np.int32] | None = None
+    loudness_lufs: Float32 | None = None
+    loudness_range_lu: Float32 | None = None
+    tempo_bpm: Float32 | None = None
+    tempo_confidence: Float32 | None = None
+    key: NDArray[np.int8] | None = None
+    key_confidence: Float32 | None = None
 
     @property
     def n(self) -> int:

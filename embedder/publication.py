@@ -11,6 +11,7 @@ import catalog.draft
 import catalog.layout
 import catalog.matrices
 import embedder.derivation
+import embedder.facts
 import embedder.families
 import embedder.kinds
 import embedder.names
@@ -102,6 +103,7 @@ def derivation() -> str:
         catalog.layout,
         catalog.matrices,
         embedder.derivation,
+        embedder.facts,
         embedder.families,
         embedder.kinds,
         embedder.names,

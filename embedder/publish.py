@@ -30,6 +30,8 @@ from embedder.derivation import (
     quantiles_below,
     whiten_rows,
 )
+from embedder.facts import FACTS, NAMES, UNKNOWN
+from embedder.facts import column as fact
 from embedder.families import Identities, families, identity
 from embedder.kinds import LABELS, kinds, read_kinds
 from embedder.models.registry import ENTRIES
@@ -71,6 +73,8 @@ def publish(library: Library, data: Path, models: Sequence[Model], *, keep: int 
             draft.column(name, column)
         draft.matrix("genres", MOST_GENRES, np.int32)[:] = facts.genres
         draft.column("kind", kinds(facts.written, facts.duration_s, told))
+        for name, column in _measured(library, track_ids).items():
+            draft.column(name, column)
         return draft.publish(keep=keep)
 
 
@@ -144,6 +148,23 @@ def _tags(
     for part in tiles.parts():
         scores[part] = tiles.rows(part)[:, heard]
     return scores
+
+
+def _measured(library: Library, track_ids: Int64) -> dict[str, NDArray[np.generic]]:
+    """The columns of `embedder.facts`, none where nothing was measured."""
+    rows = np.full((len(track_ids), len(NAMES)), UNKNOWN, np.float32)
+    parts = blocks(len(track_ids), len(NAMES))
+    measured = False
+    for part, there, found in _aligned(library, FACTS, track_ids, parts):
+        rows[part][there] = found[there]
+        measured = measured or bool(there.any())
+    if not measured:
+        return {}
+    columns: dict[str, NDArray[np.generic]] = {name: fact(name, rows) for name in NAMES}
+    for name in ("tempo_confidence", "key_confidence"):
+        columns[name] = np.nan_to_num(columns[name])
+    columns["key"] = np.nan_to_num(columns["key"], nan=-1.0).astype(np.int8)
+    return columns
 
 
 def _aligned(

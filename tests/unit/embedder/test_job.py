@@ -120,6 +120,12 @@ def test_facts_are_measured_and_kept(shelf: Shelf) -> None:
         # What lacks them is measured, and no model hears it again.
         with sqlite3.connect(library.path) as db:
             db.execute("UPDATE models SET version = 'older' WHERE name = 'facts'")
+    snapshot = open_snapshot(shelf.data)
+    assert snapshot is not None
+    assert snapshot.loudness_lufs is not None
+    np.testing.assert_array_equal(snapshot.loudness_lufs, loudness)
+    assert snapshot.key is not None
+    assert ((snapshot.key >= -1) & (snapshot.key < 24)).all()
     vectors = stored_vectors(shelf)
     assert shelf.run().report.embedded == 6
     np.testing.assert_array_equal(stored_vectors(shelf), vectors)
