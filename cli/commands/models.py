@@ -23,8 +23,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "pull fetches weights (of one model, or of all that `auto` may take), going on where an\n"
         "earlier pull stopped;\n"
         "a file is put in place only when its sha256 is right.\n"
-        "verify reads the weights that are needed and compares their sha256; exit code 1 when any\n"
-        "is missing or wrong."
+        "verify reads the weights (of one model, or all that are here) and compares their sha256;\n"
+        "exit code 1 when any is missing or wrong."
     )
     parser.add_argument("action", choices=("list", "pull", "verify"))
     parser.add_argument(
@@ -53,6 +53,8 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
         case "pull":
             return _pull(entries, folder, as_json=arguments.json)
         case _:
+            if not arguments.name:
+                entries = tuple(one for one in entries if _is_here(one, folder))
             return _verify(entries, folder, as_json=arguments.json)
 
 
@@ -136,6 +138,13 @@ def _verify(entries: tuple[Entry, ...], folder: Path, *, as_json: bool) -> int:
             if not one.weights:
                 show(f"{one.name}: ok, needs no weights")
     return 1 if any(results.values()) else 0
+
+
+def _is_here(one: Entry, folder: Path) -> bool:
+    """Whether its weights were pulled, or came with Segue."""
+    from embedder.models.weights import state
+
+    return one.packaged is not None or state(one.weights, folder) != "missing"
 
 
 def _fault(one: Entry, folder: Path) -> str:
