@@ -37,7 +37,13 @@ class ConfigurationError(UsageError):
 
 
 #: What an extra installs, by the name it is imported as.
-EXTRAS: Final = {"av": "embed", "mutagen": "embed", "torch": "torch", "torchaudio": "torch"}
+EXTRAS: Final = {
+    "av": "embed",
+    "mutagen": "embed",
+    "onnxruntime": "embed",
+    "torch": "torch",
+    "torchaudio": "torch",
+}
 
 
 def not_installed(error: BaseException) -> str:

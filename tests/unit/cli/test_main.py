@@ -157,7 +157,7 @@ def test_names_that_are_no_text_do_not_end_a_command(data: Path) -> None:
     assert json.loads(ascii_only.stdout.splitlines()[2]) == {"path": "caf\udce9 ü"}
 
 
-FORBIDDEN = ("embedder", "torch", "torchaudio", "av", "mutagen", "demo", "rich")
+FORBIDDEN = ("embedder", "torch", "torchaudio", "onnxruntime", "av", "mutagen", "demo", "rich")
 
 
 def test_serve_loads_nothing_that_hears_music(tmp_path: Path) -> None:
