@@ -48,8 +48,10 @@ EXTRAS: Final = {
 
 def not_installed(error: BaseException) -> str:
     """What to install, where a command needs an extra that is not here; else ""."""
-    if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
-        return f"{error.name} is not installed here: {install(EXTRAS[error.name])}"
+    if isinstance(error, ModuleNotFoundError) and error.name is not None:
+        package = error.name.partition(".")[0]
+        if package in EXTRAS:
+            return f"{package} is not installed here: {install(EXTRAS[package])}"
     return ""
 
 
