@@ -31,6 +31,8 @@ EXIT_INTERRUPTED: Final = 130
 COMMANDS: Final = {
     "serve": "run the proxy in front of the server",
     "embed": "analyse what is new or changed, then publish a snapshot",
+    "merge": "join what several machines analysed",
+    "rollback": "put an older snapshot in force again",
     "link": "match the server's songs to tracks",
     "similar": "what AutoDJ would choose after these songs",
     "vibe": "what fits these words",

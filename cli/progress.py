@@ -19,11 +19,13 @@ _LINE_EVERY_S: Final = 10.0
 class ProgressBar:
     """How far something is, in bytes or in pieces. Use as a context manager.
 
-    `update` may be called as often as one likes.
+    `update` may be called as often as one likes. `own_left`: what is left is told to `update`, in
+    words, and not judged by the count.
     """
 
-    def __init__(self, label: str, *, in_bytes: bool = False) -> None:
+    def __init__(self, label: str, *, in_bytes: bool = False, own_left: bool = False) -> None:
         self._label = label
+        self._own_left = own_left
         self._in_bytes = in_bytes
         self._rich: Progress | None = None
         self._task: TaskID | None = None
@@ -47,7 +49,9 @@ class ProgressBar:
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 DownloadColumn() if self._in_bytes else MofNCompleteColumn(),
-                TimeRemainingColumn(),
+                TextColumn("{task.fields[left]}", markup=False)
+                if self._own_left
+                else TimeRemainingColumn(),
                 # What is left of the line; the counts must never be squeezed.
                 TextColumn(
                     "{task.fields[note]}",
@@ -60,18 +64,19 @@ class ProgressBar:
                 transient=True,
             )
             self._rich.start()
-            self._task = self._rich.add_task(self._label, total=None, note="")
+            self._task = self._rich.add_task(self._label, total=None, note="", left="")
         return self
 
-    def update(self, done: int, total: int | None, note: str = "") -> None:
-        """Say how much of it is done; `note` is what is at work now."""
+    def update(self, done: int, total: int | None, note: str = "", left: str = "") -> None:
+        """Say how much of it is done; `note` is what is at work now, `left` what remains."""
         if self._rich is not None and self._task is not None:
-            self._rich.update(self._task, completed=done, total=total, note=note)
+            self._rich.update(self._task, completed=done, total=total, note=note, left=left)
             return
         now = time.monotonic()
         if now - self._last_line_s >= _LINE_EVERY_S:
             self._last_line_s = now
-            self.say(f"{self._label}: {self._amount(done, total)}{self._left(done, total, now)}")
+            rest = f", {left}: {note}" if self._own_left else self._left(done, total, now)
+            self.say(f"{self._label}: {self._amount(done, total)}{rest}")
 
     def say(self, line: str) -> None:
         """Print a line above the bar."""

@@ -43,10 +43,24 @@ class EmbeddingSettings:
         default=3,
         metadata={"doc": "How many snapshots are kept, to go back to; the one in force is one."},
     )
+    quiet_s: float = field(
+        default=10.0,
+        metadata={"doc": "embed --watch begins when nothing has changed for so many seconds."},
+    )
+    poll_s: float = field(
+        default=900.0,
+        metadata={
+            "doc": "embed --watch looks at network mounts and servers every so many seconds."
+        },
+    )
 
     def __post_init__(self) -> None:
         if self.keep < 1:
             raise ValueError(f"embedding.keep is {self.keep}: set 1 or more")
+        if not 0.0 < self.quiet_s <= 3600.0:
+            raise ValueError(f"embedding.quiet_s is {self.quiet_s:g}: set above 0 to 3600")
+        if not 1.0 <= self.poll_s <= 86_400.0:
+            raise ValueError(f"embedding.poll_s is {self.poll_s:g}: set 1 to 86400")
         if not self.model:
             raise ValueError(
                 'embedding.model is empty: set "auto" or a name of `segue models list`'

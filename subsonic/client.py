@@ -6,8 +6,6 @@ server's access log; servers that refuse token login (supysonic) get the passwor
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import httpx2
 
-from subsonic.envelope import API_VERSION, Answer, parse
+from subsonic.envelope import Answer, parse
 from subsonic.errors import (
     MISSING_PARAMETER,
     TOKEN_UNSUPPORTED,
@@ -27,10 +25,10 @@ from subsonic.errors import (
     SubsonicError,
     UnreachableError,
 )
+from subsonic.login import CLIENT_NAME, login_parameters
 from subsonic.settings import UpstreamSettings
 from subsonic.songs import ServerSong
 
-CLIENT_NAME: Final = "Segue"
 PAGE: Final = 500
 NATIVE_PAGE: Final = 2000
 _TIMEOUT_S: Final = 30.0
@@ -107,13 +105,7 @@ class Client:
         await self._http.aclose()
 
     def _login(self) -> dict[str, str]:
-        login = {"u": self._username, "v": API_VERSION, "c": CLIENT_NAME, "f": "json"}
-        if self._in_clear:
-            return {**login, "p": "enc:" + self._password.encode().hex()}
-        salt = secrets.token_hex(8)
-        # MD5 because the protocol says so (token authentication, API 1.13).
-        token = hashlib.md5((self._password + salt).encode(), usedforsecurity=False).hexdigest()
-        return {**login, "t": token, "s": salt}
+        return login_parameters(self._username, self._password, in_clear=self._in_clear)
 
     async def _post(self, url: str, **options: Any) -> httpx2.Response:
         return await self._send("POST", url, **options)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import argparse
 import signal
+from contextlib import ExitStack
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catalog.library import Library
 from cli.console import duration_text, say, show, show_json, size_text
+from cli.errors import UsageError
 from cli.flags import add_data, add_json, add_setting, positive
-from cli.progress import ProgressBar
+from cli.telling import Drawn, Events
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from cli.configuration import Configuration
     from cli.main import Compose
-    from embedder.job import Outcome
-    from embedder.progress import Result, Standing
+    from embedder.job import Outcome, Task
+    from embedder.source import MusicSource
 
 _EXIT_SKIPPED = 3
 _EXIT_INTERRUPTED = 130
@@ -30,6 +32,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "\nsnapshot, which a running `segue serve` takes by itself. Says which model it uses and"
         "\nwhy. Ctrl-C stops it at any time: what is finished is kept, and the next run goes on"
         "\nfrom there. Exit code 3: done, but some files could not be analysed; they are listed."
+        "\n\nAfter a change of model the old one's snapshot stays in force until the new one has"
+        "\nheard as many tracks. With --json each step is told on stderr as a JSON object a line."
     )
     add_setting(
         parser,
@@ -40,6 +44,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         text="a music folder; may be repeated",
     )
     add_data(parser)
+    add_setting(
+        parser, "--source", "library.source", metavar="folder|server", text="where the music is"
+    )
     add_setting(
         parser, "--model", "embedding.model", metavar="NAME", text='a model, or "auto" for the best'
     )
@@ -58,28 +65,121 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="forget tracks whose files are gone now, not after several runs",
     )
+    parser.add_argument(
+        "--shard",
+        metavar="I/N",
+        help="analyse part I of N only, into a data folder of its own; `segue merge` joins them",
+    )
+    parser.add_argument(
+        "--publish-partial",
+        action="store_true",
+        help="publish a new model's vectors though it has not heard all tracks yet",
+    )
+    parser.add_argument(
+        "--watch", action="store_true", help="go on, and analyse what is new when it comes"
+    )
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace, compose: Compose) -> int:
     """Run the job; 0, 3 where files were skipped, 130 where it was stopped."""
-    from embedder.job import Task, embed
+    from embedder.job import Task
     from embedder.priority import lower_priority
 
+    task = Task(
+        limit=arguments.limit,
+        full=arguments.full,
+        prune=arguments.prune,
+        partial=arguments.publish_partial,
+        shard=_shard(arguments.shard),
+    )
     configuration = compose("library", "embedding")
+    _check_model(configuration.embedding.model)
+    if configuration.library.source == "server":
+        configuration = compose("library", "embedding", "upstream")
     if configuration.embedding.priority == "low":
         lower_priority()
     # A service manager's stop is as gentle as Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with ProgressBar("embedding") as bar:
-        outcome = embed(
-            configuration.library,
-            configuration.embedding,
-            Task(limit=arguments.limit, full=arguments.full, prune=arguments.prune),
-            progress=_Drawn(bar),
+    if arguments.watch:
+        return _watch(configuration, task, as_json=arguments.json)
+    return _tell(_embed(configuration, task, arguments.json), configuration.data, arguments.json)
+
+
+def _shard(text: str | None) -> Any:
+    from embedder.sharding import ALL, Shard
+
+    try:
+        return ALL if text is None else Shard.parse(text)
+    except ValueError as error:
+        raise UsageError(f"--shard: {error}") from None
+
+
+def _check_model(name: str) -> None:
+    """A model that does not exist, or gives no vectors, is a wrong configuration: exit code 2."""
+    from embedder.errors import ModelError
+    from embedder.models.registry import ENTRIES, entry
+
+    if name == "auto":
+        return
+    try:
+        found = entry(name)
+    except ModelError as error:
+        raise UsageError(str(error)) from None
+    if found.beside:
+        others = ", ".join(one.name for one in ENTRIES if not one.beside)
+        raise UsageError(
+            f"{name} gives no vectors, it runs beside another model: set embedding.model to"
+            f" {others}, or auto"
         )
-    failures = _failures(configuration.data)
-    if arguments.json:
+
+
+def _embed(configuration: Configuration, task: Task, as_json: bool) -> Outcome:
+    from embedder.job import embed
+
+    with Events() if as_json else Drawn() as told, ExitStack() as opened:
+        source: MusicSource | None = None  # the folders
+        if configuration.library.source == "server":
+            from embedder.server import ServerMusic
+
+            source = opened.enter_context(
+                ServerMusic(
+                    configuration.upstream,
+                    connections=configuration.library.server_connections,
+                    bytes_per_s=configuration.library.server_mb_per_s * 1e6,
+                )
+            )
+        return embed(
+            configuration.library, configuration.embedding, task, source=source, progress=told
+        )
+
+
+def _watch(configuration: Configuration, task: Task, *, as_json: bool) -> int:
+    """Run whenever the music changed, until it is stopped."""
+    from embedder.errors import SourceError
+    from embedder.watching import changes
+
+    settings = configuration.embedding
+    server = configuration.library.source == "server"
+    folders = [] if server else [Path(folder).absolute() for folder in configuration.library.music]
+    for _ in changes(folders, quiet_s=settings.quiet_s, poll_s=settings.poll_s, say=say):
+        try:
+            outcome = _embed(configuration, task, as_json)
+        except SourceError as error:
+            # A mount that is away comes back; without any folder nothing ever will.
+            if not (server or folders):
+                raise
+            say(f"segue: {error}")
+            continue
+        _tell(outcome, configuration.data, as_json)
+        if outcome.interrupted:
+            return _EXIT_INTERRUPTED
+    return 0
+
+
+def _tell(outcome: Outcome, data: Path, as_json: bool) -> int:
+    failures = _failures(data)
+    if as_json:
         show_json(
             {
                 **asdict(outcome.report),
@@ -94,36 +194,6 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
     if outcome.interrupted:
         return _EXIT_INTERRUPTED
     return _EXIT_SKIPPED if outcome.report.skipped else 0
-
-
-class _Drawn:
-    """Draws what the job tells."""
-
-    def __init__(self, bar: ProgressBar) -> None:
-        self._bar = bar
-        self._todo = 0
-        self._done = 0
-
-    def chosen(self, reason: str) -> None:
-        self._bar.say(reason)
-
-    def planned(self, files: int, todo: int) -> None:
-        self._todo = todo
-        self._bar.say(f"{files} audio files, {todo} to analyse")
-        self._bar.update(0, todo)
-
-    def advanced(self, path: str, result: Result, detail: str) -> None:
-        self._done += 1
-        self._bar.update(self._done, self._todo, path)
-
-    def standing(self, standing: Standing) -> None:
-        pass
-
-    def stopping(self, in_hand: int) -> None:
-        self._bar.say(f"stopping: {in_hand} files in hand are finished first")
-
-    def publishing(self, tracks: int) -> None:
-        self._bar.update(self._done, self._todo, f"publishing {tracks} tracks")
 
 
 def _failures(data: Path) -> list[dict[str, Any]]:

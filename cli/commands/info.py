@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from catalog.library import Library
 from catalog.snapshot import FOLDER, MANIFEST, Snapshot, open_snapshot
-from cli.console import duration_text, show, show_json, show_table, size_text
+from catalog.snapshots import kept_snapshots
+from catalog.tracks import RunReport
+from cli.console import duration_text, moment_text, show, show_json, show_table, size_text
 from cli.flags import add_data, add_json
 
 if TYPE_CHECKING:
@@ -57,14 +59,14 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
 def gather(library: Library, snapshot: Snapshot | None, data: Path) -> dict[str, Any]:
     """Everything known, in the shape that `--json` promises."""
     songs, linked = library.count_songs()
-    run = library.last_run()
+    run, attempt = library.last_complete_run(), library.last_run()
     return {
         "tracks": library.count_tracks(),
         "songs": songs,
         "linked": linked,
         "model": None if snapshot is None else snapshot.model.name,
         "models": [
-            {"name": m.name, "version": m.version, "tracks": len(library.analysed(m))}
+            {"name": m.name, "version": m.version, "tracks": library.count_analysed(m)}
             for m in library.models()
         ],
         "snapshot": None
@@ -81,6 +83,35 @@ def gather(library: Library, snapshot: Snapshot | None, data: Path) -> dict[str,
         "folders": list(library.roots().values()),
         "failures": dict(Counter(failure.reason for failure in library.failures()).most_common()),
         "last_run": None if run is None else asdict(run),
+        # What came of the latest run, where it was stopped or failed.
+        "last_attempt": None if attempt is None or attempt == run else asdict(attempt),
+        "snapshots": [asdict(one) for one in kept_snapshots(data)],
+        "switching": _switching(library, snapshot, attempt),
+    }
+
+
+def _switching(
+    library: Library, snapshot: Snapshot | None, attempt: RunReport | None
+) -> dict[str, Any] | None:
+    """A change of model under way: how many tracks the new one has heard of those published."""
+    if snapshot is None or attempt is None or not attempt.model_version:
+        return None
+    theirs = snapshot.model
+    if (attempt.model, attempt.model_version) == (theirs.name, theirs.version):
+        return None
+    new = next(
+        (
+            m
+            for m in library.models()
+            if (m.name, m.version) == (attempt.model, attempt.model_version)
+        ),
+        None,
+    )
+    return {
+        "from": f"{theirs.name} {theirs.version}",
+        "to": f"{attempt.model} {attempt.model_version}",
+        "heard": 0 if new is None else library.count_analysed(new),
+        "of": snapshot.n,
     }
 
 
@@ -105,17 +136,26 @@ def _show(facts: dict[str, Any], data: Path) -> None:
         rows.append(("", f"{size_text(snapshot['bytes'])}" + (f", tags: {tags}" if tags else "")))
     rows.append(("library", f"{data / 'library.db'}, {size_text(facts['library_bytes'])}"))
     rows += [("folder", folder) for folder in facts["folders"]]
+    for older in facts["snapshots"]:
+        if snapshot is None or older["version"] != snapshot["version"]:
+            when = moment_text(older["published_s"])
+            rows.append(("kept", f"{older['version']}, {older['tracks']} tracks, {when}"))
+    if switching := facts["switching"]:
+        rows.append(
+            ("switching", f"to {switching['to']}: {switching['heard']} of {switching['of']} tracks")
+        )
     if run is not None:
         rows.append(
             (
                 "last run",
-                f"{run['embedded']} embedded, {run['moved']} moved, {run['skipped']} skipped,"
-                f" {run['unchanged']} unchanged in {duration_text(run['seconds'])},"
-                f" {size_text(run['bytes_read'])} read",
+                f"{run['embedded']} embedded, {run['copied']} copies, {run['moved']} moved,"
+                f" {run['skipped']} skipped, {run['unchanged']} unchanged in"
+                f" {duration_text(run['seconds'])}, {size_text(run['bytes_read'])} read in"
+                f" {run['reads']} pieces",
             )
         )
-        if run["error"]:
-            rows.append(("", f"ended by: {run['error']}"))
+    if attempt := facts["last_attempt"]:
+        rows.append(("since then", f"{attempt['embedded']} embedded, then: {attempt['error']}"))
     rows += [("failed", f"{count}: {reason}") for reason, count in facts["failures"].items()]
     show_table(rows)
     for failure in facts.get("failed_files", ()):

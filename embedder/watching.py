@@ -1,0 +1,113 @@
+"""`segue embed --watch`: follows the music, and hears what is new once it has come to rest."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from embedder.source import AUDIO_SUFFIXES
+
+#: However long files keep coming, what is there is heard after so long.
+_LONGEST_WAIT_S: Final = 600.0
+#: The system may lose changes (its queue ran over): all is looked through so often anyway.
+_LOOK_ANYWAY_S: Final = 6 * 3600.0
+
+#: File systems of other machines: they tell nobody what changes on them.
+_REMOTE: Final = frozenset(
+    {"9p", "afs", "ceph", "cifs", "davfs", "glusterfs", "lustre", "ncpfs", "nfs", "nfs4", "smb3",
+     "smbfs", "virtiofs", "vboxsf", "vmhgfs"}
+)  # fmt: skip
+
+
+def changes(
+    folders: Sequence[Path],
+    *,
+    quiet_s: float,
+    poll_s: float,
+    say: Callable[[str], None],
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[None]:
+    """Yields whenever it is time to look at the folders again; for ever, the first time at once.
+
+    Local folders are watched, and a change counts when nothing has followed it for `quiet_s`; a
+    copy that takes an hour is heard when it is done. Where a folder is on a network mount, which
+    tells of no change, or nothing can watch it, the time has come every `poll_s`. No folder: the
+    music is on a server, and polled.
+    """
+    yield
+    reason = why_not_watch(folders)
+    if not reason:
+        say(f"watching {', '.join(map(str, folders))}")
+        try:
+            yield from _watched(folders, quiet_s)
+        except (OSError, RuntimeError) as error:  # watchfiles: the system's limit of watches
+            reason = f"the folders cannot be watched ({error})"
+    say(f"{reason}: looking every {poll_s:g} s")
+    while True:
+        sleep(poll_s)
+        yield
+
+
+def why_not_watch(folders: Sequence[Path]) -> str:
+    """Why the folders are polled, in a few words; "" when they can be watched."""
+    if not folders:
+        return "the music is on a server"
+    for folder in folders:
+        kind = mount_kind(folder)
+        if kind in _REMOTE or kind.startswith("fuse"):
+            return f"{folder} is a network mount ({kind})"
+    try:
+        import watchfiles  # noqa: F401
+    except ModuleNotFoundError:
+        return "watchfiles is not installed (pip install -r requirements/embed.txt)"
+    return ""
+
+
+def mount_kind(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
+    """The type of the file system that a folder is on, "" where the system does not tell."""
+    try:
+        lines = mounts.read_text("utf-8", "surrogateescape").splitlines()
+    except OSError:
+        return ""
+    path = os.path.realpath(folder)
+    longest, kind = "", ""
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        fields = before.split(" ")
+        if len(fields) < 5 or not after:
+            continue
+        # Spaces and the like are written as octal numbers.
+        place = fields[4].encode("utf-8", "surrogateescape").decode("unicode_escape")
+        inside = path == place or path.startswith(place.rstrip("/") + "/")
+        if inside and len(place) >= len(longest):
+            longest, kind = place, after.split(" ")[0]
+    return kind
+
+
+def _watched(folders: Sequence[Path], quiet_s: float) -> Iterator[None]:
+    from watchfiles import Change, watch
+
+    def counts(change: Change, path: str) -> bool:
+        name = os.path.basename(path)  # noqa: PTH119
+        if name.startswith("."):
+            return False
+        # A folder that was moved in or out is told of, its files are not.
+        return os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES or Path(path).is_dir()  # noqa: PTH122
+
+    looked_s = time.monotonic()
+    for found in watch(
+        *folders,
+        watch_filter=counts,
+        debounce=round(_LONGEST_WAIT_S * 1000),
+        step=max(round(quiet_s * 1000), 1),
+        rust_timeout=60_000,
+        yield_on_timeout=True,
+        force_polling=False,
+        ignore_permission_denied=True,
+    ):
+        if found or time.monotonic() - looked_s >= _LOOK_ANYWAY_S:
+            looked_s = time.monotonic()
+            yield
