@@ -98,16 +98,21 @@ def _watched(folders: Sequence[Path], quiet_s: float) -> Iterator[None]:
         return os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES or Path(path).is_dir()  # noqa: PTH122
 
     looked_s = time.monotonic()
+    began_s = 0.0  # when the first change came that nobody looked at yet
+    # Changes come one by one; an empty set says that there was none for `quiet_s`. (Its own
+    # debouncing would not wait for the end of one long copy.)
     for found in watch(
         *folders,
         watch_filter=counts,
-        debounce=round(_LONGEST_WAIT_S * 1000),
-        step=max(round(quiet_s * 1000), 1),
-        rust_timeout=60_000,
+        debounce=100,
+        rust_timeout=max(round(quiet_s * 1000), 1),
         yield_on_timeout=True,
         force_polling=False,
         ignore_permission_denied=True,
     ):
-        if found or time.monotonic() - looked_s >= _LOOK_ANYWAY_S:
-            looked_s = time.monotonic()
+        now_s = time.monotonic()
+        began_s = began_s or (now_s if found else 0.0)
+        rested = began_s and (not found or now_s - began_s >= _LONGEST_WAIT_S)
+        if rested or now_s - looked_s >= _LOOK_ANYWAY_S:
+            looked_s, began_s = now_s, 0.0
             yield
