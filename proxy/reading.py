@@ -26,6 +26,10 @@ _REQUEST_LINE: Final = re.compile(
     rb"(?:\r\n)*([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^\x00-\x20\x7f]+) HTTP/(1\.[01])\r\n"
 )
 
+#: What may stand in a URL's authority (RFC 3986 §3.2); where an absolute target names another host
+#: the upstream would not see this one and could not refuse it.
+_HOST: Final = re.compile(rb"[0-9A-Za-z!$%&'()*+,.:;=\[\]_~-]*")
+
 
 class _RefusedError(Exception):
     """Raised inside a parser callback, to stop parsing."""
@@ -178,18 +182,20 @@ class Reader(HttpToolsProtocol):
             self._refusal = 431
             raise _RefusedError
         version = self.parser.get_http_version()
+        if version not in ("1.1", "1.0"):  # llhttp reads 0.9 and 2.0, too
+            raise _RefusedError
         try:
             target, authority = origin_form(method, target)
         except TargetError as error:
             self._refusal = error.status
             raise _RefusedError from None
-        if authority:
-            self.headers[:] = [h for h in self.headers if h[0] != b"host"] + [(b"host", authority)]
         hosts = 0
         coding = b""
         for name, value in self.headers:
             if name == b"host":
                 hosts += 1
+                if not _HOST.fullmatch(value):
+                    raise _RefusedError
             elif name == b"transfer-encoding":
                 coding = coding + b"," + value.lower() if coding else value.lower()
         if hosts > 1 or (hosts == 0 and version != "1.0"):
@@ -200,6 +206,10 @@ class Reader(HttpToolsProtocol):
             last = coding.rpartition(b",")[2].strip()
             self._refusal = 501 if last == b"chunked" else 400
             raise _RefusedError
+        if authority:
+            if not _HOST.fullmatch(authority):
+                raise _RefusedError
+            self.headers[:] = [h for h in self.headers if h[0] != b"host"] + [(b"host", authority)]
         scope = self._scope_of(method.decode("ascii"), target, version, self.headers)
         self._start(scope, upgrade=self.parser.should_upgrade())
 

@@ -47,7 +47,8 @@ def bent(chance: random.Random) -> bytes:
     return bytes(request)
 
 
-async def send(port: int, request: bytes, chance: random.Random) -> bytes:
+async def send(port: int, request: bytes, chance: random.Random, *, close: bool = True) -> bytes:
+    """What comes back until the end; without `close`, in the half second after the request."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         cut = chance.randrange(len(request) + 1)
@@ -55,7 +56,10 @@ async def send(port: int, request: bytes, chance: random.Random) -> bytes:
             writer.write(request[:cut])
             await asyncio.sleep(chance.choice((0, 0, 0.002)))
             writer.write(request[cut:])
-            writer.write_eof()
+            if close:
+                writer.write_eof()
+        if not close:
+            return await _for_a_while(reader)
         try:
             return await asyncio.wait_for(reader.read(), 5)
         except TimeoutError:
@@ -64,6 +68,15 @@ async def send(port: int, request: bytes, chance: random.Random) -> bytes:
             return b""
     finally:
         writer.close()
+
+
+async def _for_a_while(reader: asyncio.StreamReader) -> bytes:
+    got = b""
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(0.5):
+            while data := await reader.read(65536):
+                got += data
+    return got
 
 
 def statuses(answer: bytes) -> list[int]:

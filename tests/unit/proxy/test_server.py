@@ -89,6 +89,10 @@ MALFORMED = {
     "relative target": b"GET rest/ping HTTP/1.1\r\nHost: a\r\n\r\n",
     "login in target": b"GET http://u@h/ HTTP/1.1\r\nHost: a\r\n\r\n",
     "other scheme": b"GET ftp://h/ HTTP/1.1\r\nHost: a\r\n\r\n",
+    "HTTP/0.9": b"GET http://a/\r\n\r\n",
+    "HTTP/2, said plainly": b"GET / HTTP/2.0\r\nHost: a\r\n\r\n",
+    "a host that is none": b"GET http://a/ HTTP/1.1\r\nHost: a b\r\n\r\n",
+    "a path as host": b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64) + b"\r\n",
     "odd method, bare line feed": b"FOO / HTTP/1.1\nHost: a\n\n",
@@ -346,10 +350,13 @@ async def test_signals_end_it_cleanly(number: signal.Signals) -> None:
     )  # fmt: skip
     for _ in range(200):
         try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
             await asyncio.sleep(0.05)
         else:
+            # It listens before it takes signals: only what it answers shows that it is up.
+            writer.write(b"GET /segue/none HTTP/1.1\r\nHost: a\r\n\r\n")
+            await read_reply(reader)
             writer.close()
             break
     process.send_signal(number)
