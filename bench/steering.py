@@ -4,13 +4,20 @@ Real servers, real sockets, keep-alive: `segue serve` in front of Navidrome wher
 else of supysonic. Calls alternate, so that a busy machine disturbs both alike.
 
     python -m bench.steering [--music DIR] [--models DIR] [--rounds N]
+    python -m bench.steering --songs 10000 [--rounds N]
+
+With `--songs` a library of so many made-up songs, and every steered call beside the server's own
+answer to the same call (needs Navidrome). Cold: nothing is kept of this login (each call has a salt
+of its own); warm: the same call was answered a moment ago.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import http.client
+import itertools
 import json
 import shutil
 import statistics
@@ -18,8 +25,10 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
+from bench.thousands import fill
 from demo.library import compose_library
 from demo.segue import Segue, wait_until_linked
 from demo.servers import Account, start_supysonic
@@ -38,13 +47,19 @@ class _Caller:
     def __init__(self, url: str, account: Account) -> None:
         parts = urlsplit(url)
         self._connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
-        self._login = {"u": account.username, "p": account.password, "v": "1.16.1", "c": "bench"}
+        self._account = account
 
     def call(
-        self, endpoint: str, **parameters: str | int
+        self, endpoint: str, *, salt: str = "", **parameters: str | int
     ) -> tuple[float, Mapping[str, str], bytes]:
-        """(milliseconds, headers, body) of one call."""
-        query = urlencode({**self._login, "f": "json", **parameters})
+        """(milliseconds, headers, body) of one call; the login with a salt, or in clear."""
+        login = {"u": self._account.username, "v": "1.16.1", "c": "bench", "f": "json"}
+        if salt:
+            token = hashlib.md5((self._account.password + salt).encode())
+            login |= {"t": token.hexdigest(), "s": salt}
+        else:
+            login["p"] = self._account.password
+        query = urlencode({**login, **parameters})
         started = time.perf_counter()
         self._connection.request("GET", f"/rest/{endpoint}.view?{query}")
         response = self._connection.getresponse()
@@ -138,6 +153,91 @@ def _measure(direct: _Caller, steered: _Caller, rounds: int) -> list[dict[str, o
     ]
 
 
+#: Call, parameters, and what is asked of it cold and warm, as a multiple of the server's own.
+_LARGE: Final = (
+    ("getSimilarSongs", {"count": 5}, 1.0, None),
+    ("getSimilarSongs", {"count": 50}, 2.0, 1.0),
+    ("getRandomSongs", {"size": 10}, 3.0, None),
+    ("getRandomSongs", {"size": 50}, 6.0, 1.2),
+)
+#: So often a call is made before it counts as warm: pools differ from call to call.
+_WARMING: Final = 6
+
+
+def run_large(songs: int = 10_000, rounds: int = 40) -> list[dict[str, object]]:
+    """Steered calls, cold and warm, beside Navidrome's own answers to them."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        music, second, data = folder / "music", folder / "second", folder / "data"
+        second.mkdir()
+        fill(music, data, songs)
+        with navidrome(folder / "navidrome", music, second, timeout_s=600) as running:
+            upstream = {"url": running.url, "username": ADMIN.username, "password": ADMIN.password}
+            segue = Segue(
+                folder / "segue",
+                {
+                    "library": {"music": [str(music)], "data": str(data)},
+                    "upstream": upstream,
+                    "steering": {"random": "always"},
+                },
+            )
+            with segue.serve() as server:
+                linked = wait_until_linked(server, songs)
+                direct, steered = _Caller(running.url, ADMIN), _Caller(server.url, ADMIN)
+                rows = [
+                    {"songs": songs, "linked": linked, **row}
+                    for row in _compare(direct, steered, rounds)
+                ]
+                return [
+                    *rows,
+                    {"call": "segue serve, resident MB", "p50": _resident_mb(server.pid)},
+                ]
+
+
+def _compare(direct: _Caller, steered: _Caller, rounds: int) -> Iterator[dict[str, object]]:
+    listed = json.loads(direct.call("search3", query="", songCount=500, albumCount=0,
+                                    artistCount=0)[2])  # fmt: skip
+    ids = [song["id"] for song in listed["subsonic-response"]["searchResult3"]["song"]]
+    salts = (f"salt{number}" for number in itertools.count())
+    for endpoint, parameters, cold_goal, warm_goal in _LARGE:
+        own, cold, warm = [], [], []
+        for turn in range(rounds + 3):
+            song_id = ids[turn * 7 % len(ids)]
+            asked = {**parameters, "id": song_id} if "Similar" in endpoint else parameters
+            steered.call("scrobble", id=song_id, submission="false")
+            one = direct.call(endpoint, **asked)[0]
+            two = _steered(steered, endpoint, asked, next(salts))
+            if warm_goal is not None:
+                for _ in range(_WARMING):
+                    _steered(steered, endpoint, asked, "kept")
+                three = _steered(steered, endpoint, asked, "kept")
+            if turn >= 3:
+                own.append(one)
+                cold.append(two)
+                if warm_goal is not None:
+                    warm.append(three)
+        base = statistics.median(own)
+        shown = " ".join(f"{name}={value}" for name, value in parameters.items())
+        for label, values, goal in (("cold", cold, cold_goal), ("warm", warm, warm_goal)):
+            if values:
+                ratio = statistics.median(values) / base
+                yield {
+                    "call": f"{endpoint} {shown}, {label}",
+                    "own p50 ms": round(base, 1),
+                    "p50 ms": round(statistics.median(values), 1),
+                    "p95 ms": round(statistics.quantiles(values, n=20)[-1], 1),
+                    "x own": round(ratio, 2),
+                    "goal": f"<= {goal}",
+                }
+
+
+def _steered(caller: _Caller, endpoint: str, parameters: Mapping[str, Any], salt: str) -> float:
+    milliseconds, headers, _ = caller.call(endpoint, salt=salt, **parameters)
+    if headers.get("X-Segue") != "steered":
+        raise RuntimeError(f"{endpoint} was not steered: {headers.get('X-Segue')}")
+    return milliseconds
+
+
 def _resident_mb(pid: int) -> str:
     status = Path(f"/proc/{pid}/status")
     if not status.exists():
@@ -152,8 +252,14 @@ def main() -> None:
     parser.add_argument("--music", type=Path, default=None, help="a folder of music")
     parser.add_argument("--models", type=Path, default=None, help="a folder of weights")
     parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--songs", type=int, default=0, help="a made-up library of so many")
     given = parser.parse_args()
-    for row in run(given.music, given.rounds, given.models):
+    rows = (
+        run_large(given.songs, given.rounds)
+        if given.songs
+        else run(given.music, given.rounds, given.models)
+    )
+    for row in rows:
         print("  ".join(f"{key}: {value}" for key, value in row.items() if value != ""))
 
 

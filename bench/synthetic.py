@@ -40,7 +40,7 @@ class Synthetic:
     judge: NDArray[np.float32]
 
 
-def synthesise(folder: Path, n: int, seed: int = 1) -> Synthetic:
+def synthesise(folder: Path, n: int, seed: int = 1, *, first_track_id: int = 0) -> Synthetic:
     """Publish a library of `n` tracks below `folder`; equal arguments, equal library."""
     random = np.random.default_rng(seed)
     deviation = ((1 + np.arange(1, DIM + 1) / 8) ** -0.95).astype(np.float32)
@@ -82,7 +82,7 @@ def synthesise(folder: Path, n: int, seed: int = 1) -> Synthetic:
         SnapshotArrays(
             model=Model("synthetic", "1", DIM),
             vectors=vectors,
-            track_ids=np.arange(n, dtype=np.int64),
+            track_ids=np.arange(first_track_id, first_track_id + n, dtype=np.int64),
             artist=artist.astype(np.int32),
             album=(artist * 100 + random.integers(0, 2, n)).astype(np.int32),
             recording=recording,

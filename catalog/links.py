@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from catalog.snapshot import Snapshot
 from catalog.tracks import Song
 
+#: Rows of so many songs are found without a search: some 4 MB.
+_MOST_REMEMBERED: Final = 30_000
+
 Int32 = NDArray[np.int32]
 Mask = NDArray[np.bool_]
 
@@ -74,6 +77,7 @@ class Links:
         self._artist_codes = {name: code for code, name in enumerate(self._artists.names)}
         self._order = np.argsort(self.rows, kind="stable").astype(np.int32)
         self._sorted_rows = self.rows[self._order]
+        self._row_memory: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -97,8 +101,17 @@ class Links:
 
     def row(self, song_id: str) -> int | None:
         """The snapshot row of a song id, or None."""
-        song = self.song(song_id)
-        return None if song is None else int(self.rows[song])
+        # Sessions ask for the same songs at every call: a search costs a hundred look-ups.
+        row = self._row_memory.get(song_id)
+        if row is None:
+            song = self.song(song_id)
+            if song is None:
+                return None
+            row = int(self.rows[song])
+            if len(self._row_memory) >= _MOST_REMEMBERED:
+                self._row_memory.clear()
+            self._row_memory[song_id] = row
+        return row
 
     def album(self, album_id: str) -> Int32:
         """The songs of an album, by its id; empty where it is unknown."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from proxy import calls, headers
 from proxy.decisions import Plan
 from proxy.hydration import RefusedError, Reply
+from proxy.shelves import SeenSong
 from subsonic.envelope import Format, compose, wanted_format, wrap
 from subsonic.parameters import Parameters
 
@@ -53,9 +54,10 @@ def refusal(parameters: Parameters, refused: RefusedError) -> Composed:
     )
 
 
-def dress(plan: Plan, template: Reply, songs: Sequence[Any]) -> Composed:
+def dress(plan: Plan, template: Reply, songs: Sequence[SeenSong]) -> Composed:
     """These songs as the answer to a plan, with what the upstream put on its own answer."""
-    body = wrap(compose(template.answer, plan.listing, songs), plan.format, plan.callback)
+    found = compose(template.answer, plan.listing, [song.markup for song in songs])
+    body = wrap(found, plan.format, plan.callback)
     media_type = calls.header(template.headers, b"content-type")
     if plan.format is Format.JSONP or not media_type:
         media_type = plan.format.media_type.encode("ascii")

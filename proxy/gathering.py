@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from proxy.choosing import Choice, Chosen
 from proxy.errors import UpstreamError
 from proxy.hydration import Asker, Missing, RefusedError
 from proxy.session import Session
+from proxy.shelves import SeenSong
 from ranker.picks import Pick
 from subsonic.errors import AnswerError
 
@@ -23,7 +24,7 @@ class Gathered:
     """What an answer is made of, best first: ids, songs as this user sees them, and why."""
 
     song_ids: list[str] = field(default_factory=list)
-    songs: list[Any] = field(default_factory=list)
+    songs: list[SeenSong] = field(default_factory=list)
     picks: list[Pick] = field(default_factory=list)
 
 
@@ -67,18 +68,16 @@ async def gather(
             if not gathered.songs:
                 raise
             break
-        gone = [
-            one.song_id
-            for one, song in zip(chosen, found, strict=True)
-            if isinstance(song, Missing) or asker.is_one_star(song)
-        ]
-        choice.hide(gone)
+        gone = []
         for one, song in zip(chosen, found, strict=True):
-            if one.song_id not in gone:
+            if isinstance(song, Missing) or song.is_one_star:
+                gone.append(one.song_id)
+            else:
                 rows.add(one.pick.row)
                 gathered.song_ids.append(one.song_id)
                 gathered.songs.append(song)
                 gathered.picks.append(one.pick)
+        choice.hide(gone)
         if not gone:  # all that there is, or all that was asked for
             break
     return gathered

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from proxy.calls import FORM_TYPE, Headers
 from proxy.errors import UpstreamError
-from proxy.shelves import Shelf
+from proxy.shelves import SeenSong, Shelf
 from proxy.upstream import Upstream
-from subsonic.envelope import Answer, Format, fragment, parse, song_of
+from subsonic.envelope import Answer, Format, fragment, parse
 from subsonic.errors import AnswerError
 from subsonic.parameters import IDENTITY, Parameters
 
@@ -25,6 +26,9 @@ MAX_ANSWER_BYTES: Final = 1024 * 1024
 
 #: Asked at once for one request: what one listener may take of a small server.
 CONCURRENCY: Final = 8
+
+#: Of a title or an artist.
+_LONGEST_TOLD: Final = 200
 
 #: Of the client's own headers, those about its body and about what it has already.
 _ABOUT_THE_BODY: Final = frozenset(
@@ -82,8 +86,9 @@ class Asker:
         by_form: bool,
     ) -> None:
         self._upstream = upstream
-        self._identity = parameters.only(IDENTITY)
         self._is_xml = wanted is Format.XML
+        form = "xml" if self._is_xml else "json"
+        self._login = parameters.only(IDENTITY).with_values(f=form).encode()
         self._by_form = by_form
         self._headers = [
             (name, value)
@@ -102,8 +107,9 @@ class Asker:
             AnswerError: an answer that is no Subsonic answer.
             RefusedError: a failed one.
         """
-        form = "xml" if self._is_xml else "json"
-        encoded = self._identity.with_values(f=form, **parameters).encode()
+        encoded = self._login
+        if parameters:
+            encoded += b"&" + urlencode(parameters).encode("ascii")
         target = b"/rest/%s.view" % endpoint.encode("ascii")
         headers = list(self._headers)
         body: bytes | None = None
@@ -138,23 +144,24 @@ class Asker:
             raise AnswerError("the upstream answered getSong without the song asked for")
         return reply, song
 
-    async def songs(self, song_ids: Sequence[str], until_s: float) -> list[Any | Missing]:
+    async def songs(self, song_ids: Sequence[str], until_s: float) -> list[SeenSong | Missing]:
         """Songs in the order asked for; `Missing` for those that did not come, or not in time.
 
         `until_s` is a time of the running loop. Lateness is no error: what came is given.
         """
-        found = {song_id: self._kept(song_id) for song_id in song_ids}
-        missing = [song_id for song_id, song in found.items() if song is None]
+        found: dict[str, SeenSong | Missing] = {}
+        if self.shelf is not None:
+            for song_id in song_ids:
+                kept = self.shelf.take(song_id)
+                if kept is not None:
+                    found[song_id] = kept
+        missing = [song_id for song_id in song_ids if song_id not in found]
         if missing:
             asked = await self._ask_for(missing, until_s)
             found.update(zip(missing, asked, strict=True))
         return [found[song_id] for song_id in song_ids]
 
-    def _kept(self, song_id: str) -> Any | None:
-        kept = self.shelf.take(song_id) if self.shelf is not None else None
-        return None if kept is None else song_of(kept, is_xml=self._is_xml)
-
-    async def _ask_for(self, song_ids: Sequence[str], until_s: float) -> list[Any | Missing]:
+    async def _ask_for(self, song_ids: Sequence[str], until_s: float) -> list[SeenSong | Missing]:
         tasks = [asyncio.ensure_future(self._song_or_missing(song_id)) for song_id in song_ids]
         timeout_s = max(until_s - asyncio.get_running_loop().time(), 0)
         try:
@@ -166,20 +173,22 @@ class Asker:
             await asyncio.gather(*late, return_exceptions=True)
         return [Missing.LATE if task.cancelled() else task.result() for task in tasks]
 
-    async def _song_or_missing(self, song_id: str) -> Any | Missing:
+    async def _song_or_missing(self, song_id: str) -> SeenSong | Missing:
         try:
             _, song = await self.song(song_id)
         except RefusedError:
             return Missing.HIDDEN
         except (UpstreamError, AnswerError):
             return Missing.LATE
+        seen = SeenSong(
+            fragment(song, is_xml=self._is_xml),
+            str(song.get("title") or "")[:_LONGEST_TOLD],
+            str(song.get("artist") or "")[:_LONGEST_TOLD],
+            str(song.get("userRating")) == "1",
+        )
         if self.shelf is not None:
-            self.shelf.put(song_id, fragment(song, is_xml=self._is_xml))
-        return song
-
-    def is_one_star(self, song: Any) -> bool:
-        """Whether this user has given a song one star, which is: never again."""
-        return str(song.get("userRating")) == "1"
+            self.shelf.put(song_id, seen)
+        return seen
 
     async def folder_ids(self) -> set[str]:
         """The music folders that this user sees. Raises as `ask`."""

@@ -25,7 +25,7 @@ MOST_BYTES: Final = 16 * 1024 * 1024
 MOST_BYTES_OF_A_USER: Final = 4 * 1024 * 1024
 
 #: Beside a song's own bytes.
-_ENTRY_BYTES: Final = 250
+_ENTRY_BYTES: Final = 400
 
 #: Headers that change from call to call and tell nothing of who asks; all others count.
 _OF_A_CALL: Final = frozenset(
@@ -35,11 +35,23 @@ _OF_A_CALL: Final = frozenset(
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class SeenSong:
+    """A song as its user sees it: as it stands in an answer (JSON or XML), and what tells it."""
+
+    markup: bytes
+    title: str
+    artist: str
+    is_one_star: bool
+
+
 @dataclass(slots=True)
 class _OfUser:
-    """All shelves of a user: (login, song) → (when, bytes), oldest first."""
+    """All shelves of a user: (login, song) → (when, song), oldest first."""
 
-    songs: OrderedDict[tuple[bytes, str], tuple[float, bytes]] = field(default_factory=OrderedDict)
+    songs: OrderedDict[tuple[bytes, str], tuple[float, SeenSong]] = field(
+        default_factory=OrderedDict
+    )
     size_bytes: int = 0
 
 
@@ -102,20 +114,20 @@ class Shelves:
             digest.update(part)
         return digest.digest()
 
-    def _take(self, user: str, own: _OfUser, key: tuple[bytes, str]) -> bytes | None:
+    def _take(self, user: str, own: _OfUser, key: tuple[bytes, str]) -> SeenSong | None:
         found = own.songs.get(key) if self._users.get(user) is own else None
         if found is None:
             return None
         at_s, song = found
         return song if 0 <= self._timer() - at_s <= self._ttl_s else None
 
-    def _put(self, user: str, own: _OfUser, key: tuple[bytes, str], song: bytes) -> None:
+    def _put(self, user: str, own: _OfUser, key: tuple[bytes, str], song: SeenSong) -> None:
         if self._users.get(user) is not own:  # dropped since the call began
             return
         self._remove(own, key)
         own.songs[key] = (self._timer(), song)
-        own.size_bytes += len(song) + _ENTRY_BYTES
-        self._size_bytes += len(song) + _ENTRY_BYTES
+        own.size_bytes += len(song.markup) + _ENTRY_BYTES
+        self._size_bytes += len(song.markup) + _ENTRY_BYTES
         while own.size_bytes > self._most_of_a_user:
             self._remove(own, next(iter(own.songs)))
         while self._size_bytes > self._most_bytes:
@@ -124,8 +136,8 @@ class Shelves:
     def _remove(self, own: _OfUser, key: tuple[bytes, str]) -> None:
         found = own.songs.pop(key, None)
         if found is not None:
-            own.size_bytes -= len(found[1]) + _ENTRY_BYTES
-            self._size_bytes -= len(found[1]) + _ENTRY_BYTES
+            own.size_bytes -= len(found[1].markup) + _ENTRY_BYTES
+            self._size_bytes -= len(found[1].markup) + _ENTRY_BYTES
 
 
 class Shelf:
@@ -137,12 +149,12 @@ class Shelf:
         self._own = own
         self._login = login
 
-    def take(self, song_id: str) -> bytes | None:
-        """A song's bytes, or None."""
+    def take(self, song_id: str) -> SeenSong | None:
+        """A song, or None."""
         return self._shelves._take(self._user, self._own, (self._login, song_id))
 
-    def put(self, song_id: str, song: bytes) -> None:
-        """Keep a song's bytes."""
+    def put(self, song_id: str, song: SeenSong) -> None:
+        """Keep a song."""
         self._shelves._put(self._user, self._own, (self._login, song_id), song)
 
 

@@ -44,7 +44,7 @@ from proxy.settings import ProxySettings
 from proxy.shelves import Shelves
 from proxy.tastes import Tastes
 from proxy.upstream import Upstream
-from proxy.why import MOST_SONGS, Explanations, ServedList, Why, titled
+from proxy.why import MOST_SONGS, Explanations, ServedList, ServedSong, Why
 from ranker.settings import RankingSettings
 from subsonic.envelope import Format, wanted_format
 from subsonic.errors import LOGIN_ERRORS, NOT_AUTHORISED, NOT_FOUND, AnswerError
@@ -279,6 +279,8 @@ class Steering:
             if len(plan.folder_ids) > 1 and not set(plan.folder_ids) <= await asker.folder_ids():
                 raise LeftError("folder-not-seen")  # one unknown is the upstream's own error
         confirmed = self.sessions.get(asked.identity) or session
+        if plan.probe:  # its second call may come before this one is answered
+            confirmed.probe_at_s = asked.at_s
         asker.shelf = self.shelves.open(
             asked.identity, asked.parameters, asked.headers, plan.format.value
         )
@@ -372,8 +374,6 @@ class Steering:
         if plan.seed_id:
             is_song = view.links.song(plan.seed_id) is not None
             session.note_similar([plan.seed_id] if is_song else [], plan.count, at_s)
-        elif plan.probe:
-            session.probe_at_s = at_s
         session.note_served(gathered.song_ids, at_s, pool=plan.is_pool)
         told = zip(gathered.song_ids, gathered.songs, gathered.picks, strict=True)
         after = (plan.seed_id,) if plan.seed_id else tuple(view.links.song_id(s) for s in seeds)
@@ -384,7 +384,10 @@ class Steering:
                 asked.identity.client,
                 asked.endpoint,
                 after,
-                tuple(titled(*one) for one in list(told)[:MOST_SONGS]),
+                tuple(
+                    ServedSong(song_id, song.title, song.artist, pick)
+                    for song_id, song, pick in list(told)[:MOST_SONGS]
+                ),
             ),
         )
 

@@ -13,7 +13,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
@@ -187,12 +187,6 @@ def _json(served: ServedList) -> Mapping[str, object]:
 
 def _time(at_s: float) -> str:
     return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="seconds")
-
-
-def titled(song_id: str, song: Any, pick: Pick) -> ServedSong:
-    """A song (XML element or JSON object) as its user was shown it, with its pick."""
-    title, artist = (str(song.get(name) or "")[:200] for name in ("title", "artist"))
-    return ServedSong(song_id, title, artist, pick)
 
 
 def _lists_html(lists: Sequence[ServedList]) -> str:

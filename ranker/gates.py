@@ -26,10 +26,9 @@ def in_season(month: int) -> int:
 def allowed(snapshot: Snapshot, seeds: Sequence[Seed], context: Context) -> Mask:
     """(n,) bool: within the call's limits, neither a seed, nor excluded, nor never wanted."""
     mask = np.ones(snapshot.n, np.bool_) if context.eligible is None else context.eligible.copy()
-    gone = [*(seed.row for seed in seeds), *context.excluded]
+    mask[_gone(snapshot, seeds, context)] = False
     if context.taste is not None:
-        gone += context.taste.gated
-    mask[[row for row in gone if 0 <= row < snapshot.n]] = False
+        mask[list(context.taste.gated)] = False
     return mask
 
 
@@ -49,7 +48,11 @@ def other_recordings(
     snapshot: Snapshot, rows: NDArray[np.intp], seeds: Sequence[Seed], context: Context
 ) -> Mask:
     """(r,) bool: those of `rows` that are no version of a seed or of anything excluded."""
-    gone = [*(seed.row for seed in seeds), *context.excluded]
-    known = snapshot.recording[[row for row in gone if 0 <= row < snapshot.n]]
+    known = snapshot.recording[_gone(snapshot, seeds, context)]
     mask: Mask = ~np.isin(snapshot.recording[rows], known[known >= 0])
     return mask
+
+
+def _gone(snapshot: Snapshot, seeds: Sequence[Seed], context: Context) -> NDArray[np.intp]:
+    rows = np.array([*(seed.row for seed in seeds), *context.excluded], np.intp)
+    return rows[(rows >= 0) & (rows < snapshot.n)]

@@ -79,7 +79,8 @@ def coarse_pass(
         scores -= np.float32(settings.audio * settings.hub) * snapshot.hub
     spread = _spread(scores)
     if context.held_back:
-        rows = [row for row in context.held_back if 0 <= row < snapshot.n]
+        held = np.fromiter(context.held_back, np.intp, len(context.held_back))
+        rows = held[(held >= 0) & (held < snapshot.n)]
         scores[rows] -= np.float32(settings.held_back * spread)
     taste = context.taste
     if taste is not None:

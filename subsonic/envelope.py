@@ -136,8 +136,8 @@ def _finite(text: str) -> float:
     return value if math.isfinite(value) else _refuse(text)
 
 
-def compose(template: Answer, name: str, songs: Sequence[Any]) -> bytes:
-    """An answer with `songs` (XML elements, or JSON objects) in a list element called `name`.
+def compose(template: Answer, name: str, songs: Sequence[bytes]) -> bytes:
+    """An answer with `songs` (see `fragment`) in a list element called `name`.
 
     Everything else of the envelope is the template's: version, type, server version.
     """
@@ -146,25 +146,23 @@ def compose(template: Answer, name: str, songs: Sequence[Any]) -> bytes:
         tag = "{%s}%s" if namespace else "%s%s"
         root = etree.Element(template.root.tag, dict(template.root.attrib), template.root.nsmap)
         listing = etree.SubElement(root, tag % (namespace or "", name))
-        for song in songs:
+        for markup in songs:
+            song = etree.fromstring(markup, _parser())
             song.tag = tag % (namespace or "", "song")
-            song.tail = None
             listing.append(song)
+        etree.cleanup_namespaces(root, keep_ns_prefixes=list(filter(None, root.nsmap)))
         return etree.tostring(root, encoding="utf-8", xml_declaration=template.declaration)
     head = {k: v for k, v in template.root.items() if not isinstance(v, (dict, list))}
-    return _dump({ENVELOPE: {**head, name: {"song": list(songs)} if songs else {}}})
+    if not songs:
+        return _dump({ENVELOPE: {**head, name: {}}})
+    empty = _dump({ENVELOPE: {**head, name: {"song": []}}})
+    # The list is the last thing in it.
+    return b"%s%s]}}}" % (empty.removesuffix(b"]}}}"), b",".join(songs))
 
 
 def fragment(song: Any, *, is_xml: bool) -> bytes:
-    """A song (XML element or JSON object) as bytes, to be kept; `song_of` reads it again."""
-    if is_xml:
-        return etree.tostring(song, encoding="utf-8", with_tail=False)
-    return _dump(song)
-
-
-def song_of(kept: bytes, *, is_xml: bool) -> Any:
-    """What `fragment` kept."""
-    return etree.fromstring(kept, _parser()) if is_xml else json.loads(kept)
+    """A song (XML element or JSON object) as `compose` takes it."""
+    return etree.tostring(song, encoding="utf-8", with_tail=False) if is_xml else _dump(song)
 
 
 def wrap(body: bytes, format_: Format, callback: str) -> bytes:

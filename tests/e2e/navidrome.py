@@ -56,7 +56,9 @@ class Navidrome:
 
 
 @contextmanager
-def navidrome(folder: Path, first: Path, second: Path) -> Iterator[Navidrome]:
+def navidrome(
+    folder: Path, first: Path, second: Path, *, timeout_s: float = 60.0
+) -> Iterator[Navidrome]:
     """Starts it over two music folders; Bob may use the second library only."""
     binary = shutil.which("navidrome")
     if binary is None:
@@ -90,7 +92,7 @@ def navidrome(folder: Path, first: Path, second: Path) -> Iterator[Navidrome]:
         allowed = {"libraryIds": [int(made["id"])]}
         _call(server.url, "PUT", f"/api/user/{user['id']}/library", token, allowed)
         songs = sum(1 for root in (first, second) for file in root.rglob("*") if file.is_file())
-        _wait_for_songs(Player(server.url, ADMIN), songs)
+        _wait_for_songs(Player(server.url, ADMIN), songs, timeout_s)
         yield Navidrome(server, (first, second), ("1", str(made["id"])))
 
 
@@ -116,7 +118,7 @@ def _call(url: str, method: str, path: str, token: str, content: Any = None) -> 
         return json.load(answer)
 
 
-def _wait_for_songs(admin: Player, songs: int, timeout_s: float = 60.0) -> None:
+def _wait_for_songs(admin: Player, songs: int, timeout_s: float) -> None:
     """Until both libraries are scanned. Not scanning is no proof: it may not have begun."""
     deadline = time.monotonic() + timeout_s
     while True:

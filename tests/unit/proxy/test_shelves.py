@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from proxy.calls import Headers, Identity
-from proxy.shelves import TTL_S, Shelf, Shelves
+from proxy.shelves import TTL_S, SeenSong, Shelf, Shelves
 from subsonic.parameters import Parameters
 
 BOB = Identity("bob", "Feishin", "Mozilla")
@@ -21,6 +21,10 @@ class Clock:
         return self.now_s
 
 
+def seen(markup: bytes) -> SeenSong:
+    return SeenSong(markup, "", "", False)
+
+
 def shelf(
     shelves: Shelves, login: str = "u=bob&p=secret&c=Feishin&v=1", *, headers: Headers = (),
     identity: Identity = BOB, form: str = "json",
@@ -32,11 +36,11 @@ def shelf(
 
 def test_the_same_login_finds_what_it_was_shown() -> None:
     shelves = Shelves(Clock())
-    shelf(shelves).put("a", b"song a")
-    assert shelf(shelves).take("a") == b"song a"
+    shelf(shelves).put("a", seen(b"song a"))
+    assert shelf(shelves).take("a") == seen(b"song a")
     assert shelf(shelves).take("b") is None
     extra = shelf(shelves, headers=[(b"Accept", b"x"), (b"If-None-Match", b"y")])
-    assert extra.take("a") == b"song a"
+    assert extra.take("a") == seen(b"song a")
 
 
 @pytest.mark.parametrize(
@@ -53,7 +57,7 @@ def test_the_same_login_finds_what_it_was_shown() -> None:
 )
 def test_any_other_login_finds_nothing(login: str) -> None:
     shelves = Shelves(Clock())
-    shelf(shelves).put("a", b"song a")
+    shelf(shelves).put("a", seen(b"song a"))
     assert shelf(shelves, login).take("a") is None
 
 
@@ -69,13 +73,13 @@ def test_any_other_login_finds_nothing(login: str) -> None:
 )
 def test_whatever_else_may_tell_who_asks_counts_too(headers: Headers) -> None:
     shelves = Shelves(Clock())
-    shelf(shelves).put("a", b"song a")
+    shelf(shelves).put("a", seen(b"song a"))
     assert shelf(shelves, headers=headers).take("a") is None
 
 
 def test_another_user_or_format_finds_nothing() -> None:
     shelves = Shelves(Clock())
-    shelf(shelves).put("a", b"song a")
+    shelf(shelves).put("a", seen(b"song a"))
     assert shelf(shelves, identity=Identity("eve", "Feishin", "Mozilla")).take("a") is None
     assert shelf(shelves, form="xml").take("a") is None
     assert shelves.open(Identity(""), Parameters(), (), "json") is None
@@ -84,7 +88,7 @@ def test_another_user_or_format_finds_nothing() -> None:
 def test_a_minute_later_it_is_asked_for_again() -> None:
     clock = Clock()
     shelves = Shelves(clock)
-    shelf(shelves).put("a", b"song a")
+    shelf(shelves).put("a", seen(b"song a"))
     clock.now_s += TTL_S + 1
     assert shelf(shelves).take("a") is None
     clock.now_s -= 10 * TTL_S  # a clock that goes back, though it never should
@@ -94,16 +98,16 @@ def test_a_minute_later_it_is_asked_for_again() -> None:
 def test_what_a_user_changes_clears_all_their_shelves_also_under_calls_under_way() -> None:
     shelves = Shelves(Clock())
     under_way = shelf(shelves)
-    under_way.put("a", b"song a")
-    shelf(shelves, form="xml").put("a", b"<song/>")
+    under_way.put("a", seen(b"song a"))
+    shelf(shelves, form="xml").put("a", seen(b"<song/>"))
     eve = Identity("eve")
-    shelf(shelves, "u=eve", identity=eve).put("a", b"eve's a")
+    shelf(shelves, "u=eve", identity=eve).put("a", seen(b"eve's a"))
     shelves.drop("bob")
     assert under_way.take("a") is None
-    under_way.put("b", b"song b as it looked before the star")
+    under_way.put("b", seen(b"song b as it looked before the star"))
     assert shelf(shelves).take("b") is None
     assert shelf(shelves, form="xml").take("a") is None
-    assert shelf(shelves, "u=eve", identity=eve).take("a") == b"eve's a"
+    assert shelf(shelves, "u=eve", identity=eve).take("a") == seen(b"eve's a")
     shelves.drop_where(lambda user: user == "eve")
     assert shelves.size_bytes == 0
 
@@ -112,7 +116,7 @@ def test_what_a_user_changes_clears_all_their_shelves_also_under_calls_under_way
 def test_memory_is_bounded_for_one_and_for_all(who: Callable[[int], str]) -> None:
     shelves = Shelves(Clock(), most_bytes=100_000, most_bytes_of_a_user=20_000)
     for i in range(2000):
-        shelf(shelves, identity=Identity(who(i))).put(str(i), b"x" * 1000)
+        shelf(shelves, identity=Identity(who(i))).put(str(i), seen(b"x" * 1000))
         assert shelves.size_bytes <= (20_000 if who(1) == who(2) else 100_000)
     assert shelf(shelves, identity=Identity(who(1999))).take("1999") is not None
 
@@ -120,5 +124,5 @@ def test_memory_is_bounded_for_one_and_for_all(who: Callable[[int], str]) -> Non
 def test_the_same_song_again_takes_no_more_room() -> None:
     shelves = Shelves(Clock())
     for _ in range(100):
-        shelf(shelves).put("a", b"x" * 1000)
+        shelf(shelves).put("a", seen(b"x" * 1000))
     assert shelves.size_bytes < 2000

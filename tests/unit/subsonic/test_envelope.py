@@ -5,7 +5,7 @@ import json
 import pytest
 from lxml import etree
 
-from subsonic.envelope import compose, failure, is_callback, parse, wanted_format
+from subsonic.envelope import compose, failure, fragment, is_callback, parse, wanted_format
 from subsonic.errors import AnswerError
 from subsonic.parameters import Parameters
 
@@ -22,7 +22,7 @@ JSON = (
 
 def test_an_xml_answer_wears_the_upstreams_envelope() -> None:
     template = parse(XML, is_xml=True)
-    body = compose(template, "similarSongs2", [template.payload("song")])
+    body = compose(template, "similarSongs2", [fragment(template.payload("song"), is_xml=True)])
     root = etree.fromstring(body)
     assert dict(root.attrib) == {
         "status": "ok", "version": "1.16.1", "type": "navidrome", "serverVersion": "x",
@@ -36,7 +36,9 @@ def test_an_xml_answer_wears_the_upstreams_envelope() -> None:
 
 def test_a_json_answer_wears_the_upstreams_envelope() -> None:
     template = parse(JSON, is_xml=False)
-    envelope = json.loads(compose(template, "randomSongs", [template.payload("song")]))
+    envelope = json.loads(
+        compose(template, "randomSongs", [fragment(template.payload("song"), is_xml=False)])
+    )
     assert envelope["subsonic-response"] == {
         "status": "ok", "version": "1.16.1", "type": "navidrome", "serverVersion": "x",
         "openSubsonic": True, "randomSongs": {"song": [{"id": "1", "title": "A"}]},
@@ -48,7 +50,9 @@ def test_a_json_answer_wears_the_upstreams_envelope() -> None:
 
 def test_text_that_is_no_unicode_still_makes_json() -> None:
     template = parse(JSON, is_xml=False)
-    body = compose(template, "randomSongs", [{"id": "1", "title": "x\ud800y"}])
+    body = compose(
+        template, "randomSongs", [fragment({"id": "1", "title": "x\ud800y"}, is_xml=False)]
+    )
     assert json.loads(body)["subsonic-response"]["randomSongs"]["song"][0]["title"] == "x\ud800y"
 
 
