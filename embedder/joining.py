@@ -11,6 +11,7 @@ from catalog.library import Library
 from catalog.merging import Merged, merge
 from catalog.tracks import Model
 from embedder.errors import EmbedderError
+from embedder.facts import FACTS
 from embedder.lock import only_job
 from embedder.models.registry import ENTRIES
 from embedder.progress import SILENT, Progress
@@ -64,7 +65,7 @@ def _models(library: Library) -> list[Model]:
     """What to publish: the vectors that most tracks have, and of each kind of tags the same."""
     places = {one.name: place for place, one in enumerate(ENTRIES)}
     ranked = sorted(
-        library.models(),
+        (one for one in library.models() if one.name != FACTS.name),  # measured, no model
         key=lambda one: (-library.count_analysed(one), places.get(one.name, len(places))),
     )
     main = next((one for one in ranked if one.dim and library.count_analysed(one)), None)

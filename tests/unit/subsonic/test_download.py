@@ -1,0 +1,211 @@
+"""Reading pieces of songs from servers that break off, are busy, know no ranges, or transcode."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from subsonic.download import Downloads
+from subsonic.settings import UpstreamSettings
+
+CONTENT = bytes(range(256)) * 40
+
+
+class Server(ThreadingHTTPServer):
+    """A server of one song. `mood` says what goes wrong; `asked` is how it was called."""
+
+    daemon_threads = True
+    mood = ""
+    busy = 2
+    asked: list[tuple[str, str, dict[str, list[str]]]]
+    at_once = 0
+    most_at_once = 0
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Server
+    lock: ClassVar = threading.Lock()
+
+    def do_GET(self) -> None:
+        self._answer("GET", parse_qs(urlsplit(self.path).query))
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self._answer("POST", parse_qs(body))
+
+    def _answer(self, method: str, form: dict[str, list[str]]) -> None:
+        server, mood = self.server, self.server.mood
+        server.asked.append((method, self.headers["Range"], form))
+        with self.lock:
+            server.at_once += 1
+            server.most_at_once = max(server.most_at_once, server.at_once)
+        try:
+            self._give(method, form, mood)
+        finally:
+            with self.lock:
+                server.at_once -= 1
+
+    def _give(self, method: str, form: dict[str, list[str]], mood: str) -> None:
+        if mood == "clear" and "p" not in form:
+            self._fail(41)
+        elif mood in {"40", "70", "50"}:
+            self._fail(int(mood))
+        elif mood == "busy" and self.server.busy:
+            self.server.busy -= 1
+            self._send(503, b"", {"Retry-After": "7"})
+        elif mood == "down":
+            self.close_connection = True
+        elif (mood == "get" and method == "POST") or mood == "whole":
+            self._send(200, CONTENT)
+        else:
+            first, last = map(int, self.headers["Range"].removeprefix("bytes=").split("-"))
+            total = len(CONTENT) + (1000 if mood == "transcodes" else 0)
+            piece = CONTENT[first : last + 1]
+            head = {"Content-Range": f"bytes {first}-{first + len(piece) - 1}/{total}"}
+            if mood == "breaks" and len(piece) > 1000:
+                self._send(206, piece[:1000], head, length=len(piece))
+                self.close_connection = True
+            else:
+                self._send(206, piece, head)
+
+    def _fail(self, code: int) -> None:
+        text = '{"subsonic-response": {"status": "failed", "version": "1.16.1", "error": {"code": '
+        self._send(
+            200,
+            f'{text}{code}, "message": "no"}}}}}}'.encode(),
+            {"Content-Type": "application/json"},
+        )
+
+    def _send(
+        self, status: int, body: bytes, headers: dict[str, str] | None = None, length: int = -1
+    ) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Type": "audio/flac", **(headers or {})}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(length if length >= 0 else len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server(("127.0.0.1", 0), Handler) as server:
+        server.asked = []
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def slept() -> list[float]:
+    return []
+
+
+@pytest.fixture
+def downloads(server: Server, slept: list[float]) -> Iterator[Downloads]:
+    settings = UpstreamSettings(f"http://127.0.0.1:{server.server_port}", "me", "secret")
+    with Downloads(settings, connections=2, timeout_s=5, sleep=slept.append) as downloads:
+        yield downloads
+
+
+def read(downloads: Downloads, offset: int = 0, size: int = 5000) -> bytes:
+    return downloads.read("song 1", offset, size, len(CONTENT))
+
+
+def test_a_piece_is_one_call_and_the_login_is_in_no_address(
+    server: Server, downloads: Downloads
+) -> None:
+    assert read(downloads, 300, 4000) == CONTENT[300:4300]
+    assert read(downloads, len(CONTENT) - 10, 4000) == CONTENT[-10:]
+    (method, span, form), _ = server.asked
+    assert (method, span) == ("POST", "bytes=300-4299")
+    assert (form["id"], form["format"]) == (["song 1"], ["raw"])
+    assert "p" not in form
+
+
+def test_what_breaks_off_is_taken_up_where_it_broke(server: Server, downloads: Downloads) -> None:
+    server.mood = "breaks"
+    assert read(downloads, 100, 4500) == CONTENT[100:4600]
+    assert [span for _, span, _ in server.asked] == [
+        f"bytes={start}-4599" for start in range(100, 4600, 1000)
+    ]
+
+
+def test_a_busy_server_is_left_alone_for_as_long_as_it_says(
+    server: Server, downloads: Downloads, slept: list[float]
+) -> None:
+    server.mood = "busy"
+    assert read(downloads) == CONTENT[:5000]
+    assert slept == [7.0, 7.0]
+
+
+@pytest.mark.parametrize(("mood", "methods"), [("get", ["POST", "GET", "GET"]), ("clear", None)])
+def test_servers_that_want_it_otherwise(
+    server: Server, downloads: Downloads, mood: str, methods: list[str] | None
+) -> None:
+    server.mood = mood
+    assert read(downloads) == CONTENT[:5000]
+    assert read(downloads, 5000) == CONTENT[5000:10000]
+    if methods:
+        assert [method for method, *_ in server.asked] == methods
+    else:
+        assert [("p" in form) for *_, form in server.asked] == [False, True, True]
+
+
+def test_a_server_without_ranges_still_serves(server: Server, downloads: Downloads) -> None:
+    server.mood = "whole"
+    assert read(downloads, 4000, 100) == CONTENT[4000:4100]
+
+
+@pytest.mark.parametrize(
+    ("mood", "number", "words"),
+    [
+        ("transcodes", errno.EIO, "transcodes"),
+        ("40", errno.EACCES, "refused"),
+        ("50", errno.EACCES, "refused"),
+        ("70", errno.ENOENT, "refused"),
+        ("down", errno.ECONNRESET, "breaks off"),
+    ],
+)
+def test_what_cannot_be_read_is_said_as_a_mount_would(
+    server: Server, downloads: Downloads, mood: str, number: int, words: str
+) -> None:
+    server.mood = mood
+    with pytest.raises(OSError, match=words) as caught:
+        read(downloads)
+    assert caught.value.errno == number
+
+
+def test_no_more_at_once_and_no_faster_than_allowed(server: Server) -> None:
+    settings = UpstreamSettings(f"http://127.0.0.1:{server.server_port}", "me", "secret")
+    now, slept = [0.0], []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        now[0] += seconds
+
+    with Downloads(
+        settings, connections=2, bytes_per_s=10_000, sleep=sleep, clock=lambda: now[0]
+    ) as downloads:
+        threads = [
+            threading.Thread(target=downloads.read, args=("x", 0, 10_000, len(CONTENT)))
+            for _ in range(6)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert 1 <= server.most_at_once <= 2
+    assert now[0] >= 5.0  # 60,000 bytes, the first second's worth at once
