@@ -1,4 +1,4 @@
-"""How an answer begins on the wire: its status line, its headers and how its end is told."""
+"""How an answer begins on the wire, and how its end is told: read, and written anew."""
 
 from __future__ import annotations
 
@@ -13,6 +13,38 @@ from proxy.headers import Header
 JOIN_BYTES: Final = 4096
 
 _STATUS_LINES: Final = {status: line[:-2] for status, line in STATUS_LINE.items()}
+
+
+class Framing(NamedTuple):
+    """How an answer's end is told."""
+
+    until_close: bool
+    #: The connection ends with the answer.
+    closes: bool
+    #: It never ends: server-sent events.
+    endless: bool
+
+
+def read_framing(headers: Iterable[Header]) -> Framing:
+    """What an upstream's headers, in any case, say of its answer's end.
+
+    Raises:
+        ValueError: a transfer coding that nobody asked for.
+    """
+    framed = closes = endless = False
+    for name, value in headers:
+        lower = name.lower()
+        if lower == b"content-length":
+            framed = True
+        elif lower == b"transfer-encoding":
+            if value.lower() != b"chunked":
+                raise ValueError("a transfer coding that nobody asked for")
+            framed = True
+        elif lower == b"connection":
+            closes = closes or b"close" in value.lower()
+        elif lower == b"content-type" and value[:17].lower() == b"text/event-stream":
+            endless = True
+    return Framing(not framed, closes, endless)
 
 
 class Head(NamedTuple):
@@ -74,3 +106,8 @@ def write_head(
     if wire.count(b"\n") != len(lines) + 1 or wire.count(b"\r") != len(lines) + 1:
         raise ValueError("a line break in a header")
     return Head(wire, length, chunked, bare, keep_alive, endless)
+
+
+def one_chunk(body: bytes) -> bytes:
+    """A whole body in the chunked coding."""
+    return b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"

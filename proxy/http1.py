@@ -15,15 +15,14 @@ import httptools
 
 from proxy.answer import NEVER_S, Answer
 from proxy.errors import BadUpstreamAnswer, UpstreamBroke, UpstreamError, UpstreamTimeout
+from proxy.heads import one_chunk, read_framing
 
 #: Bytes read from a socket in one go, into a buffer that all connections of a loop share. Measured
 #: with 200 stalled downloads: 64 KiB hold 30 MB of memory, 256 KiB 90 MB; a single download runs
 #: at 1.2 and 1.7 GB/s.
 READ_SIZE_BYTES: Final = 64 * 1024
-#: A connection stops reading while this much of a body waits for its client.
-BODY_AHEAD_BYTES: Final = 64 * 1024
-#: Headers of an answer beyond this are no answer.
-MAX_HEAD_BYTES: Final = 256 * 1024
+BODY_AHEAD_BYTES: Final = 64 * 1024  # reading stops while this much waits for the client
+MAX_HEAD_BYTES: Final = 256 * 1024  # headers beyond this are no answer
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -149,7 +148,7 @@ class Connection(asyncio.BufferedProtocol):
         if body is None:
             transport.write(head)
         elif isinstance(body, bytes):
-            transport.write(head + (_one_chunk(body) if chunked else body))
+            transport.write(head + (one_chunk(body) if chunked else body))
         else:
             transport.write(head)
             self._pump = self.loop.create_task(self._send_body(body, chunked=chunked))
@@ -237,9 +236,6 @@ class Connection(asyncio.BufferedProtocol):
             if self.transport is not None:
                 self.transport.pause_reading()
 
-    def eof_received(self) -> None:
-        return None  # the transport closes, and connection_lost tells the answer
-
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
         self.usable = False
@@ -252,10 +248,10 @@ class Connection(asyncio.BufferedProtocol):
             answer._wake()
             return
         else:
-            what = "the middle of its answer" if answer and answer.status else "answering"
+            begun = answer is not None and answer.status
+            where = "in the middle of its answer" if begun else "before answering"
             error = UpstreamBroke(
-                f"{self.address} closed the connection "
-                f"{'in' if what.startswith('the') else 'before'} {what}",
+                f"{self.address} closed the connection {where}",
                 untouched=self.calls > 1 and self._head_bytes == 0,
             )
         self._finish(error)
@@ -300,26 +296,15 @@ class Connection(asyncio.BufferedProtocol):
         if status == 101 and not self._upgrade:
             raise ValueError("a change of protocol that nobody asked for")
         self._in_head = False
-        has_length = chunked = closes = False
-        for name, value in answer.headers:
-            lower = name.lower()
-            if lower == b"content-length":
-                has_length = True
-            elif lower == b"transfer-encoding":
-                if value.lower() != b"chunked":
-                    raise ValueError("a transfer coding that nobody asked for")
-                chunked = True
-            elif lower == b"connection":
-                closes = closes or b"close" in value.lower()
-            elif lower == b"content-type" and value[:17].lower() == b"text/event-stream":
-                answer._endless = True
+        framing = read_framing(answer.headers)
+        answer._endless = framing.endless
         answer.status = status
         self._keep_alive = self._parser.should_keep_alive()
         if self._is_head:  # llhttp does not know: it takes the body that does not come for one
             answer._complete = True
-            self._keep_alive = not closes and self._parser.get_http_version() == "1.1"
+            self._keep_alive = not framing.closes and self._parser.get_http_version() == "1.1"
         else:
-            self._until_close = not (has_length or chunked)
+            self._until_close = framing.until_close
 
     def on_body(self, body: bytes) -> None:
         answer = self._answer
@@ -373,8 +358,7 @@ class Connection(asyncio.BufferedProtocol):
         self._released(self)
 
     def _fail(self, error: UpstreamError) -> None:
-        if self._broke_by is None:
-            self._broke_by = error
+        self._broke_by = self._broke_by or error
         self.usable = False
         self._finish(error)
         if self.transport is not None:
@@ -414,7 +398,3 @@ class Connection(asyncio.BufferedProtocol):
             return
         if self._wants_head:
             self.deadline = self.loop.time() + self.headers_s
-
-
-def _one_chunk(body: bytes) -> bytes:
-    return b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
