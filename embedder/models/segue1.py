@@ -130,6 +130,7 @@ class TorchEngine:
         state = {name: torch.from_numpy(one) for name, one in read_tensors(weights).items()}
         self._device = device_of(device)
         torch.set_num_threads(1)  # tracks are heard side by side, a core each
+        torch.backends.cudnn.allow_tf32 = False  # ten bits are not enough for equal vectors
         try:
             folded = fold_batch_norms(_shaped_like(state).eval())
             folded.load_state_dict(state, strict=True)
