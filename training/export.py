@@ -6,7 +6,7 @@ Written into one folder, the same bytes for the same checkpoint:
 * `segue-1.onnx`: front end and network, samples in; it holds no weights of the network, but points
   at their places in the file beside it and widens them (onnxruntime does that once, at loading).
 * `moods.safetensors`: the mood head, where the checkpoint has one. It can be left out.
-* `manifest.json`: sizes and sha256 of these.
+* `manifest.json`: the vectors' length, and sizes and sha256 of these.
 
 The spectrum is made of 32 x 32 points (Cooley-Tukey), by one grouped convolution and one matrix
 product. With n = 32 a + b and k = c + 32 d the sum over a is a convolution over the samples laid
@@ -80,7 +80,10 @@ def export(checkpoint: Path, folder: Path) -> None:
     (folder / GRAPH).write_bytes(graph.model(network).SerializeToString(deterministic=True))
     onnx.checker.check_model(folder / GRAPH, full_check=True)
     files = [name for name in (WEIGHTS, GRAPH, MOODS) if (folder / name).exists()]
-    manifest = {"files": {name: _facts(folder / name) for name in files}}
+    manifest = {
+        "dim": network.head[2].out_features,
+        "files": {name: _facts(folder / name) for name in files},
+    }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
 
 

@@ -86,11 +86,11 @@ def segue1_entries(folder: Path) -> tuple[Entry, ...]:
 
     Files that are not there are only found missing when a model is chosen.
     """
-    manifest = folder / "manifest.json"
     try:
-        files = json.loads(manifest.read_text("utf-8"))["files"]
-    except (OSError, ValueError, KeyError):
-        files = {}
+        manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        manifest = {}
+    files, dim = manifest.get("files", {}), manifest.get("dim", 512)
 
     def weights(file: str) -> Weights:
         facts = files.get(file, {"sha256": "", "size_bytes": 0})
@@ -98,12 +98,12 @@ def segue1_entries(folder: Path) -> tuple[Entry, ...]:
 
     network = Entry(
         name="segue-1",
-        summary="Segue's own network, deaf to codecs: 512 numbers and 527 tags",
+        summary=f"Segue's own network: {dim} numbers and 527 tags; part of Segue",
         licence="GPL-3.0-or-later",
         sample_rate_hz=32_000,
         window_s=10.0,
         most_windows=6,
-        dim=512,
+        dim=dim,
         labels_file="audioset_labels.txt",
         tag_group="audioset",
         weights=(weights(_NETWORK), weights(_GRAPH)),
