@@ -2,7 +2,7 @@
 
 Each session starts with a song by chance. When its last queued song starts, five more are asked
 for; the player drops what is queued, **shuffles the rest** and takes up to five, and what is then
-short is a fall-back. With a folder selected it asks for pools of twenty instead. Judged by other
+short is a fall-back. With a folder selected it gets pools of ten instead. Judged by other
 ears (MusiCNN on real music, another projection on synthetic): how many of the songs added are
 among the tenth of the unplayed songs nearest to the last five played.
 
@@ -25,13 +25,20 @@ from catalog.snapshot import Snapshot
 from ranker.picks import Context, Seed
 from ranker.rank import rank
 from ranker.settings import RankingSettings
+from ranker.taste import Liking, taste_of
 
 SONGS: Final = 40
 ITEM_COUNT: Final = 5
-POOL: Final = 20
+POOL: Final = 10
 SONG_S: Final = 210.0
 NEAREST: Final = 0.1
 SESSION_TAIL: Final = 5
+SESSIONS: Final = 200
+
+ABLATED: Final = (
+    "tags", "genres", "flow", "hub", "breadth", "artist_repetition", "album_repetition",
+    "heard_lately", "held_back",
+)  # fmt: skip
 
 #: What a picker gets: the playing row, the context, how many. What it gives: rows.
 Picker = Callable[[int, Context, int], list[int]]
@@ -154,6 +161,10 @@ def ranked(snapshot: Snapshot, settings: RankingSettings) -> Picker:
     return pick
 
 
+def _few(picker: Picker) -> Picker:
+    return lambda playing, context, count: picker(playing, context, min(count, ITEM_COUNT))
+
+
 def by_chance(snapshot: Snapshot) -> Picker:
     """Any eligible song not yet queued: what a plain server's random songs are."""
     chance = random.Random(7)
@@ -187,7 +198,10 @@ def table(
         random_picks = simulate(snapshot, judge, by_chance(snapshot), sessions, folder)
         chance = float(np.mean(random_picks.near))
         pickers: dict[str, Picker] = {"Segue": ranked(snapshot, settings)}
-        if folder is None:
+        if folder is not None:
+            # What pools cost: exactly as many as are taken.
+            pickers["Segue, five at a time"] = _few(ranked(snapshot, settings))
+        else:
             no_spacing = replace(settings, artist_repetition=0, album_repetition=0)
             pickers["without spacing"] = ranked(snapshot, no_spacing)
             for term in ablations:
@@ -206,15 +220,47 @@ def run(audio: Path, models: Path, data: Path) -> list[dict[str, object]]:
     from bench.judge import judge
     from bench.quality import embedded
 
-    terms = ("tags", "flow", "hub", "breadth", "artist_repetition", "album_repetition")
     rows: list[dict[str, object]] = []
     if audio.exists():
         snapshot = embedded(audio, models, data, "efficientat-mn04")
         heard = judge(snapshot, audio, models, data / "musicnn.npz")
-        rows += table("real 165", snapshot, heard, 200, ablations=terms)
+        rows += table("real 165", snapshot, heard, SESSIONS, ablations=ABLATED)
     made = synthesise(data / "synthetic", 20_000)
-    rows += table("synthetic 20,000", made.snapshot, made.judge, 20)
-    return [*rows, skips(made, RankingSettings())]
+    rows += table("synthetic 20,000", made.snapshot, made.judge, SESSIONS, ablations=ABLATED)
+    return [*rows, skips(made, RankingSettings()), *tastes(made)]
+
+
+def tastes(made: Synthetic, listeners: int = 60) -> list[dict[str, object]]:
+    """Listeners who return to two styles: how many of ten picks are of these, and what it costs.
+
+    Seeds are songs by chance, half of them of a loved style. Judged by the other ears: likeness of
+    the picks to the seed.
+    """
+    snapshot, style = made.snapshot, made.style
+    rows: list[dict[str, object]] = []
+    for weight in (0.0, 0.15, 0.3, 0.6, 1.0):
+        settings = replace(RankingSettings(), taste=weight, favourite=weight)
+        chance = np.random.default_rng(11)
+        shares, near = [], []
+        for _ in range(listeners):
+            loved = chance.choice(int(style.max()) + 1, 2, replace=False)
+            known = chance.permutation(np.flatnonzero(np.isin(style, loved)))[:30]
+            taste = taste_of(snapshot, [Liking(int(row), 1.0, 1e6) for row in known])
+            of_loved = np.flatnonzero(np.isin(style, loved))
+            for seed in (int(chance.integers(snapshot.n)), int(chance.choice(of_loved))):
+                picks = rank(snapshot, [Seed(seed)], Context(taste=taste), settings, 10)
+                found = [pick.row for pick in picks]
+                shares.append(float(np.isin(style[found], loved).mean()))
+                near.append(float((made.judge[found] @ made.judge[seed]).mean()))
+        rows.append(
+            {
+                "library": "synthetic 20,000",
+                "asked": f"taste and favourites at {weight}",
+                "of the loved styles": round(float(np.mean(shares)), 3),
+                "likeness to the seed": round(float(np.mean(near)), 3),
+            }
+        )
+    return rows
 
 
 def skips(made: Synthetic, settings: RankingSettings, most: int = 150) -> dict[str, object]:

@@ -24,6 +24,7 @@ DIM: Final = 512
 TAGS: Final = 60
 TRACKS_PER_STYLE: Final = 150
 TRACKS_PER_ARTIST: Final = 12
+STYLES_PER_GENRE: Final = 4
 
 _BLOCK: Final = 8192
 
@@ -93,6 +94,7 @@ def synthesise(folder: Path, n: int, seed: int = 1, *, first_track_id: int = 0) 
             hub=hubness(vectors),
             profile=profile,
             coarse=coarse(vectors, profile),
+            genres=_genres(style, random),
             kind=np.where(random.random(n) < 0.01, SEASONAL, 0).astype(np.uint8),
         ),
     )
@@ -100,3 +102,14 @@ def synthesise(folder: Path, n: int, seed: int = 1, *, first_track_id: int = 0) 
     if snapshot is None:
         raise RuntimeError("nothing was published")
     return Synthetic(snapshot, style.astype(np.int32), unit(heard - heard.mean(0)))
+
+
+def _genres(style: NDArray[np.int_], random: np.random.Generator) -> NDArray[np.int32]:
+    """What files say: four styles to a genre, a third of the files wrong or silent, one for all."""
+    found = np.full((len(style), 3), -1, np.int32)
+    told = style // STYLES_PER_GENRE + 1
+    other = random.integers(1, max(int(told.max(initial=1)), 1) + 1, len(style))
+    found[:, 0] = np.where(random.random(len(style)) < 0.2, other, told)
+    found[random.random(len(style)) < 0.15, 0] = -1
+    found[random.random(len(style)) < 0.3, 1] = 0
+    return found

@@ -210,14 +210,17 @@ def rank(
     ranking = _Ranking(snapshot, seeds, context, settings, exact=exact)
     if plain:
         return ranking.plain(context, count)
+    heard = context.heard
+    if len(seeds) == 1 and heard[:1] != (seeds[0].row,):
+        heard = (seeds[0].row, *heard)  # it plays, though no report of it came yet
     allowed = gates.allowed(snapshot, seeds, context)
     kinds = gates.of_open_kind(snapshot, seeds, context)
     if kinds is None:
-        return ranking.spaced(allowed, context, context.heard, count)
-    picks = ranking.spaced(allowed & kinds, context, context.heard, count)
+        return ranking.spaced(allowed, context, heard, count)
+    picks = ranking.spaced(allowed & kinds, context, heard, count)
     if len(picks) < count:
         came = [pick.row for pick in picks]
         beyond = replace(context, excluded=context.excluded.union(came))
-        heard = (*reversed(came), *context.heard)
+        heard = (*reversed(came), *heard)
         picks += ranking.spaced(allowed & ~kinds, beyond, heard, count - len(picks))
     return picks

@@ -8,6 +8,10 @@ Greedy, over the best rows. The next pick is the one with the best score less
   already chosen and s that to the nearest seed. At λ = 1 this is maximal marginal relevance
   (Carbonell & Goldstein 1998). At less, a tight group, where all are as near to the seed as to each
   other, loses little: otherwise a stranger would beat a twin.
+
+Players shuffle what they get. So that no artist comes three times in a row in any order of the
+answer after what was heard, an answer has at most two songs of an artist (more of a long one), one
+where the last song was theirs, and none where the last two were; unless nothing else is left.
 """
 
 from __future__ import annotations
@@ -28,6 +32,10 @@ HALF_LIFE: Final = 5.0
 
 #: Songs heard further back than this no longer count.
 RECENT: Final = 12
+
+#: So many songs of one artist in an answer of up to ten, and one more for each further ten.
+MOST_OF_AN_ARTIST: Final = 2
+_PER_SONGS: Final = 10
 
 _DECAY: Final = 0.5 ** (1 / HALF_LIFE)
 
@@ -68,6 +76,7 @@ def order(
     by_album = _before(albums, snapshot.album[recent])
     closest = np.full(len(rows), -1.0, np.float32)
     left = np.array(scores, np.float64)
+    room = _room(snapshot.artist[recent], count) if artist_weight else None
     placed: list[Placed] = []
     while len(rows) and len(placed) < count:
         crowd = settings.breadth * np.maximum(closest - (1 - settings.breadth) * likeness, 0)
@@ -77,6 +86,8 @@ def order(
         at = int(np.argmax(value))
         if value[at] == -np.inf:
             break
+        if room is not None:
+            at = _with_room(value, artists, at, room)
         placed.append(Placed(at, float(artist[at]), float(album[at]), float(crowd[at])))
         left[at] = -np.inf
         if recordings[at] >= 0:
@@ -90,6 +101,41 @@ def order(
         if settings.breadth:
             np.maximum(closest, vectors @ vectors[at], out=closest)  # (r, d) @ (d,) -> (r,)
     return placed
+
+
+class _Room:
+    """How many more songs of each artist an answer may have."""
+
+    def __init__(self, usual: int, known: dict[int, int]) -> None:
+        self._usual, self._known = usual, known
+
+    def take(self, artist: int) -> bool:
+        """One more of an artist, if there is room; of unknown artists there always is."""
+        left = self._known.get(artist, self._usual)
+        if artist >= 0 and left <= 0:
+            return False
+        self._known[artist] = left - 1
+        return True
+
+
+def _room(recent: NDArray[np.int32], count: int) -> _Room:
+    usual = MOST_OF_AN_ARTIST + max(count - 1, 0) // _PER_SONGS
+    last, before = (int(recent[i]) if len(recent) > i else -1 for i in (0, 1))
+    return _Room(usual, {last: usual - (2 if last == before else 1)} if last >= 0 else {})
+
+
+def _with_room(
+    value: NDArray[np.float64], artists: NDArray[np.int32], best: int, room: _Room
+) -> int:
+    """The best row whose artist has room; the best of all where none has."""
+    if room.take(int(artists[best])):
+        return best
+    for at in np.argsort(-value, kind="stable").tolist():
+        if value[at] == -np.inf:
+            break
+        if room.take(int(artists[at])):
+            return int(at)
+    return best
 
 
 def _saturated(times: NDArray[np.float64]) -> NDArray[np.float64]:

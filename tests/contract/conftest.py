@@ -46,7 +46,7 @@ def write_catalog(data: Path, server: FakeServer) -> None:
     vectors = np.eye(DIM, dtype=np.float32)[[s["_style"] for s in songs]]
     vectors = vectors + 0.2 * random.normal(size=vectors.shape).astype(np.float32)
     vectors -= vectors.mean(axis=0)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
     with Library.open(data) as library:
         roots = {number: library.root_id(Path(f"/nowhere/music{number}")) for number in (1, 2)}
         ids = [

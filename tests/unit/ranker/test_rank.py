@@ -89,6 +89,28 @@ def test_artists_are_spaced(tmp_path: Path) -> None:
     assert {artists[pick.row] for pick in after} == {1, 2}
 
 
+@pytest.mark.parametrize(
+    ("heard", "count", "most"),
+    [((29,), 5, 2), ((0,), 5, 1), ((0, 1), 5, 0), ((0, 29), 10, 1), ((29,), 20, 3)],
+)
+def test_no_shuffle_of_an_answer_can_bring_an_artist_three_times_in_a_row(
+    heard: tuple[int, ...], count: int, most: int, tmp_path: Path
+) -> None:
+    artists = [0] * 10 + list(range(1, 21))
+    snapshot = styled(tmp_path, [0] * 10 + [1] * 20, artists=artists, noise=0.1)
+    settings = replace(SETTINGS, artist_repetition=0.01)  # its own artist is all that is near
+    context = Context(heard=heard, excluded=frozenset(heard))
+    picks = rows(rank(snapshot, [Seed(heard[0])], context, settings, count))
+    others = [artists[row] for row in picks]
+    assert others.count(0) <= most
+    assert len(picks) == count
+
+
+def test_one_artist_for_all_is_still_a_library(tmp_path: Path) -> None:
+    snapshot = styled(tmp_path, STYLES, artists=[7] * 30)
+    assert len(rank(snapshot, [Seed(0)], Context(heard=(0, 1)), SETTINGS, 10)) == 10
+
+
 def test_limits_exclusions_and_held_back(tmp_path: Path) -> None:
     snapshot = styled(tmp_path, STYLES)
     eligible = np.zeros(30, np.bool_)
