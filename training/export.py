@@ -134,12 +134,13 @@ class Graph:
     def model(self, network: Segue1Network) -> Any:
         """The whole: audio (windows, 320000) → vectors, tags (logits), pooled."""
         mel = self.front_end("audio")
+        head: Any = network.head
         pooled = self.add("Flatten", self.add("GlobalAveragePool", self._trunk(network, mel)))
         hidden = self.add("HardSwish", self._linear("head.0", pooled))
         outputs = {
-            "vectors": (self._linear("head.2", hidden), network.head[2].out_features),
+            "vectors": (self._linear("head.2", hidden), head[2].out_features),
             "tags": (self._linear("tags", hidden), N_TAGS),
-            "pooled": (pooled, network.head[0].in_features),
+            "pooled": (pooled, head[0].in_features),
         }
         for name, (value, _) in outputs.items():
             self.nodes.append(helper.make_node("Identity", [value], [name]))
@@ -168,7 +169,7 @@ class Graph:
         """Add a constant that the graph holds itself. Returns its name."""
         name = f"constant_{len(self.constants)}"
         # np.ascontiguousarray would make a scalar a vector.
-        array = np.asarray(values, dtype, order="C")
+        array: Any = np.asarray(values, dtype, order="C")
         self.constants.append(numpy_helper.from_array(array, name))
         return name
 
@@ -267,7 +268,7 @@ class Graph:
         return self.add("Add", into, value) if module.residual else value
 
     def _convolution(self, path: str, module: ConvNormAct, value: str) -> str:
-        convolution = module[0]
+        convolution: Any = module[0]
         found = self.add(
             "Conv",
             value,
@@ -330,7 +331,7 @@ def _second_stage() -> tuple[Any, Any]:
     banks = kaldi_mel_banks()
     c, d = np.arange(_RADIX // 2 + 1), np.arange(_RADIX)
     bins = _folded(c + _RADIX * d[:, np.newaxis])  # (d, c)
-    heard = banks.any(0)
+    heard: Any = banks.any(0)
     d = d[heard[bins].any(1)]
     angles = _angles(_RADIX * d[:, np.newaxis], np.arange(_RADIX))
     real, imaginary = np.cos(angles), np.sin(angles)
