@@ -32,8 +32,14 @@ _LEAST_VARIANCE: Final = 1e-9
 #: A hub's scalar is its mean cosine to so many nearest tracks (Conneau et al. 2018, CSLS).
 HUB_NEIGHBOURS: Final = 20
 
-#: In a large library the neighbours are sought among so many tracks, evenly spread over it.
+#: In a large library the neighbours are sought among so many tracks, evenly spread over it; fewer
+#: where that makes more than so many pairs, as in 100,000 tracks, but never fewer than half of it.
 HUB_REFERENCES: Final = 4096
+_MOST_PAIRS: Final = HUB_REFERENCES * 100_000
+
+#: A sample's nearest stand for more tracks each. Correlation with the exact scalar of 16,000 tracks
+#: in 300 clusters: 4096 references .875 with 20 neighbours and .991 with 5, 2048 .748 and .927.
+_SAMPLED_NEIGHBOURS: Final = 5
 
 #: The tag profile has so many directions; more find nothing more.
 PROFILE_DIM: Final = 32
@@ -132,9 +138,10 @@ def hubness(vectors: Matrix) -> Float32:
     near = np.zeros(n, np.float32)
     if n < 2:
         return near
-    chosen = np.unique(np.linspace(0, n - 1, min(n, HUB_REFERENCES)).astype(np.intp))
+    most = min(HUB_REFERENCES, max(HUB_REFERENCES // 2, _MOST_PAIRS // n))
+    chosen = np.unique(np.linspace(0, n - 1, min(n, most)).astype(np.intp))
     references = np.concatenate([vectors[row : row + 1] for row in chosen.tolist()])
-    k = min(HUB_NEIGHBOURS, len(chosen) - 1)
+    k = min(HUB_NEIGHBOURS if len(chosen) == n else _SAMPLED_NEIGHBOURS, len(chosen) - 1)
     for part in blocks(n, max(d, len(chosen))):
         block = vectors[part] @ references.T  # (b, d) @ (d, m) -> (b, m)
         own = np.flatnonzero((chosen >= part.start) & (chosen < part.stop))
@@ -171,7 +178,9 @@ def normal_column(values: Float32, below: NDArray[np.float64]) -> Float32:
     if not len(values):
         return np.zeros(0, np.float32)
     bits = (np.ascontiguousarray(values, np.float32) + np.float32(0.0)).view(np.uint32)
-    keys = np.where(bits & _SIGN, ~bits, bits | _SIGN) >> _RANK_SHIFT
+    if (bits & _SIGN).any():
+        bits = np.where(bits & _SIGN, ~bits, bits | _SIGN)
+    keys = (bits >> _RANK_SHIFT).astype(np.intp)
     keys -= keys.min()
     counts = np.bincount(keys)
     ends = np.cumsum(counts)
