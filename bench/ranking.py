@@ -2,8 +2,8 @@
 
     python -m bench ranking            (10,000 and 100,000 tracks; SEGUE_BENCH_LARGE=1: 500,000 too)
 
-One core (set OPENBLAS_NUM_THREADS=1). Recall: how many of the 50 best of all rows, each with all
-its terms in full, the two stages find.
+One core (set OPENBLAS_NUM_THREADS=1), in its own time, so that what else runs disturbs less.
+Recall: how many of the 50 best of all rows, each with all its terms in full, the looks find.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ def _measure(data: Path, n: int) -> dict[str, object]:
 def _time(snapshot: Snapshot, seed: int, count: int) -> float:
     heard = tuple((seed + step) % snapshot.n for step in range(1, 10))
     context = Context(excluded=frozenset(heard), heard=heard)
-    started = time.perf_counter()
+    started = time.thread_time()
     rank(snapshot, [Seed(seed)], context, RankingSettings(), count)
-    return (time.perf_counter() - started) * 1000
+    return (time.thread_time() - started) * 1000
 
 
 def _recall(snapshot: Snapshot, seeds: list[int]) -> float:

@@ -14,6 +14,8 @@ from ranker.picks import Context, Seed
 
 Mask = NDArray[np.bool_]
 
+_FEW: Final = 100
+
 #: The only season that the flag knows is Christmas.
 CHRISTMAS_MONTH: Final = 12
 
@@ -49,8 +51,16 @@ def other_recordings(
 ) -> Mask:
     """(r,) bool: those of `rows` that are no version of a seed or of anything excluded."""
     known = snapshot.recording[_gone(snapshot, seeds, context)]
-    mask: Mask = ~np.isin(snapshot.recording[rows], known[known >= 0])
+    mask: Mask = ~is_one_of(snapshot.recording[rows], known[known >= 0])
     return mask
+
+
+def is_one_of(codes: NDArray[np.int32], few: NDArray[np.int32]) -> Mask:
+    """(r,) bool, as `np.isin`, which sorts: for a few codes comparing is ten times as quick."""
+    if len(few) > _FEW:
+        return np.isin(codes, few)
+    found: Mask = (codes[:, np.newaxis] == few).any(1)
+    return found
 
 
 def _gone(snapshot: Snapshot, seeds: Sequence[Seed], context: Context) -> NDArray[np.intp]:

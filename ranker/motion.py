@@ -24,7 +24,7 @@ _FARTHEST_KEY: Final = 6
 
 def tempo(snapshot: Snapshot, rows: Rows, before: int) -> Float32 | None:
     """By the ratio of tempi; half and double are the same beat. Times both confidences."""
-    bpm, sure = _column(snapshot, "tempo_bpm"), _column(snapshot, "tempo_confidence")
+    bpm, sure = snapshot.tempo_bpm, snapshot.tempo_confidence
     if bpm is None or not _known(bpm[before]):
         return None
     theirs = bpm[rows].astype(np.float64)
@@ -41,7 +41,7 @@ def key(snapshot: Snapshot, rows: Rows, before: int) -> Float32 | None:
 
     Keys are 0…11 for C, C sharp … B major and 12…23 for the minor ones; less is unknown.
     """
-    keys, sure = _column(snapshot, "key"), _column(snapshot, "key_confidence")
+    keys, sure = snapshot.key, snapshot.key_confidence
     if keys is None or not 0 <= int(keys[before]) < 24:
         return None
     places = _place(keys[rows].astype(np.int64))
@@ -54,17 +54,11 @@ def key(snapshot: Snapshot, rows: Rows, before: int) -> Float32 | None:
 
 def loudness(snapshot: Snapshot, rows: Rows, before: int) -> Float32 | None:
     """By the step in LU, up to `LOUDNESS_STEP_LU`. Unknown is no number."""
-    lufs = _column(snapshot, "loudness_lufs")
+    lufs = snapshot.loudness_lufs
     if lufs is None or not np.isfinite(lufs[before]):
         return None
     step = np.abs(lufs[rows].astype(np.float64) - float(lufs[before])) / LOUDNESS_STEP_LU
     return _finite(np.minimum(step, 1))
-
-
-def _column(snapshot: Snapshot, name: str) -> NDArray[Any] | None:
-    # Snapshots from before these were measured lack them.
-    column: NDArray[Any] | None = getattr(snapshot, name, None)
-    return column
 
 
 def _known(value: Any) -> bool:
