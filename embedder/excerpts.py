@@ -27,20 +27,28 @@ _WIDE: Final = frozenset({"s32", "s64", "dbl"})
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """What `embedder.facts` measures: figures, and numbers (dim,) to know a recording again by."""
+
+    facts: tuple[float, ...]
+    fingerprint: Float32
+
+
+@dataclass(frozen=True, slots=True)
 class Excerpts:
     """What a model hears of a track: mono windows at the file's own rate.
 
     Each window is float32 (n,) in about -1…1, n = window length except for a short track's only
     window. `duration_s` is the whole track's. `powers` are the windows' K-weighted powers over all
-    channels (`embedder.loudness`), which the mean of the channels no longer tells; `facts` what was
-    measured of them (`embedder.facts`), empty when nothing was.
+    channels (`embedder.loudness`), which the mean of the channels no longer tells; `measured` is
+    what was measured already.
     """
 
     rate_hz: int
     duration_s: float
     windows: tuple[Float32, ...]
     powers: tuple[Float32, ...] = ()
-    facts: tuple[float, ...] = ()
+    measured: Measured | None = None
 
     def at(self, rate_hz: int, window_s: float = WINDOW_S) -> Float32:
         """The windows resampled to a model's rate, (n_windows, window_s * rate_hz) float32.

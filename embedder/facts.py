@@ -14,10 +14,11 @@ import numpy as np
 
 from catalog.tracks import Analysis, Float32, Model
 from embedder.decoding import DECODING_VERSION
-from embedder.excerpts import Excerpts, resample
+from embedder.excerpts import Excerpts, Measured, resample
+from embedder.fingerprint import FINGERPRINT, fingerprint
 from embedder.loudness import integrated_lufs, range_lu
 from embedder.rhythm import SAMPLE_RATE_HZ, tempo
-from embedder.tonality import key
+from embedder.tonality import key, spectra
 
 #: Raised whenever the same samples would give other figures.
 _REVISION: Final = 1
@@ -38,24 +39,31 @@ UNKNOWN: Final = -1000.0
 
 
 class Measuring:
-    """An analyser of what the worker has measured already."""
+    """An analyser that hands on what the decoding process has measured."""
+
+    models: Final = frozenset({FACTS, FINGERPRINT})
 
     def analyse(self, excerpts: Excerpts) -> tuple[Analysis, ...]:
-        """The facts of a track, in the order of `NAMES`; `UNKNOWN` where there is no telling."""
-        facts = excerpts.facts or (UNKNOWN,) * len(NAMES)
-        return (Analysis(FACTS, scores=np.array(facts, np.float32)),)
+        """A track's facts, in the order of `NAMES`, and its fingerprint."""
+        measured = excerpts.measured or measure(excerpts)
+        return (
+            Analysis(FACTS, scores=np.array(measured.facts, np.float32)),
+            Analysis(FINGERPRINT, vector=measured.fingerprint),
+        )
 
 
-def measure(excerpts: Excerpts) -> list[float]:
-    """The facts of a track that was decoded with its loudness, in the order of `NAMES`."""
+def measure(excerpts: Excerpts) -> Measured:
+    """What there is to measure of a track that was decoded with its loudness."""
     windows = [resample(window, excerpts.rate_hz, SAMPLE_RATE_HZ) for window in excerpts.windows]
+    powers = [spectra(window) for window in windows]
     found = (
         integrated_lufs(excerpts.powers),
         range_lu(excerpts.powers),
         *tempo(windows),
-        *map(float, key(windows)),
+        *map(float, key(powers)),
     )
-    return [value if math.isfinite(value) else UNKNOWN for value in found]
+    facts = [value if math.isfinite(value) else UNKNOWN for value in found]
+    return Measured(tuple(facts), fingerprint(powers))
 
 
 def known(values: Float32) -> Float32:

@@ -55,12 +55,15 @@ def recording_families(tracks: Sequence[Track]) -> NDArray[np.int32]:
 
 
 def families(
-    identities: Identities, duration_s: Float32 | NDArray[np.float64]
+    identities: Identities,
+    duration_s: Float32 | NDArray[np.float64],
+    alike: Iterable[tuple[int, int]] = (),
 ) -> NDArray[np.int32]:
     """A code for each track, equal for versions of one recording, (n,) int32.
 
-    One recording are files of the same MusicBrainz recording, of the same content, or of the
-    same artist and title whose durations differ by at most 2 s.
+    One recording are files of the same MusicBrainz recording, of the same content, those that
+    sound it (pairs of rows, `embedder.versions`), or of the same artist and title whose durations
+    differ by at most 2 s.
     """
     parent = np.arange(len(duration_s))
 
@@ -78,6 +81,8 @@ def families(
         for rows in _groups(keys):
             for row in rows[1:]:
                 join(rows[0], row)
+    for one, other in alike:
+        join(one, other)
     for rows in _groups(identities.name):
         by_duration = sorted(rows, key=lambda row: float(duration_s[row]))
         for shorter, longer in pairwise(by_duration):

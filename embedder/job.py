@@ -21,7 +21,7 @@ from catalog.library import Library
 from catalog.settings import LibrarySettings
 from catalog.tracks import FileFacts, RunReport
 from embedder.errors import EmbedderError, SourceError
-from embedder.facts import FACTS, Measuring
+from embedder.facts import Measuring
 from embedder.listening import Listening, Loaded
 from embedder.lock import only_job
 from embedder.models.registry import Choice, choose_models, load_chosen
@@ -119,7 +119,7 @@ class _Job:
             plan = make_plan(
                 self._library,
                 source.listings(),
-                [*self._models, FACTS],
+                [*self._models, *Measuring.models],
                 full=task.full,
                 most_gone=1.0 if task.prune else self._settings.most_gone,
                 shard=task.shard,
@@ -176,7 +176,7 @@ class _Job:
                 analyser,
             )
             for main, analyser in zip(mains, loaded, strict=True)
-        ] + [Loaded(frozenset({FACTS}), Measuring())]
+        ] + [Loaded(Measuring.models, Measuring())]
 
     def _finish(self, run_id: int, started: float, error: str) -> None:
         seconds = round(time.monotonic() - started, 3)

@@ -13,9 +13,11 @@ import catalog.matrices
 import embedder.derivation
 import embedder.facts
 import embedder.families
+import embedder.fingerprint
 import embedder.kinds
 import embedder.names
 import embedder.publish
+import embedder.versions
 from catalog.errors import SnapshotError
 from catalog.library import Library
 from catalog.snapshot import Snapshot, open_snapshot
@@ -108,6 +110,8 @@ def derivation() -> str:
         embedder.kinds,
         embedder.names,
         embedder.publish,
+        embedder.fingerprint,
+        embedder.versions,
     ):
         digest.update(Path(str(module.__file__)).read_bytes())
     return digest.hexdigest()

@@ -36,6 +36,7 @@ from embedder.families import Identities, families, identity
 from embedder.kinds import LABELS, kinds, read_kinds
 from embedder.models.registry import ENTRIES
 from embedder.names import MOST_GENRES, album_name, artist_name, genre_names
+from embedder.versions import same_sounding
 
 #: A label that no track of the library passes with this score only makes odd winners.
 LEAST_HEARD: Final = 0.03
@@ -69,7 +70,8 @@ def publish(library: Library, data: Path, models: Sequence[Model], *, keep: int 
         coarse = draft.matrix("coarse", coarse_width(main.dim, profile.shape[1]))
         coarse_rows(vectors, profile, coarse)
         facts = _Facts.of(library, draft, track_ids)
-        for name, column in facts.columns().items():
+        alike = same_sounding(library, track_ids, facts.duration_s)
+        for name, column in facts.columns(alike).items():
             draft.column(name, column)
         draft.matrix("genres", MOST_GENRES, np.int32)[:] = facts.genres
         draft.column("kind", kinds(facts.written, facts.duration_s, told))
@@ -248,12 +250,12 @@ class _Facts:
         numbers = self._codes.setdefault(kind, {})
         return numbers.setdefault(key, len(numbers))
 
-    def columns(self) -> Mapping[str, NDArray[np.generic]]:
-        """The snapshot's columns that follow."""
+    def columns(self, alike: Iterable[tuple[int, int]]) -> Mapping[str, NDArray[np.generic]]:
+        """The snapshot's columns that follow; `alike` are pairs of rows of one recording."""
         return {
             "artist": self.artist,
             "album": self.album,
-            "recording": families(self.identities, self.duration_s),
+            "recording": families(self.identities, self.duration_s, alike),
             "duration_s": self.duration_s,
             "year": self.year,
         }

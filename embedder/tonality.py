@@ -18,7 +18,9 @@ from catalog.tracks import Float32
 SAMPLE_RATE_HZ: Final = 11_025
 _N_FFT: Final = 4096
 _HOP: Final = 2048
-_HZ_PER_BIN: Final = SAMPLE_RATE_HZ / _N_FFT
+N_BINS: Final = _N_FFT // 2 + 1
+FRAMES_PER_S: Final = SAMPLE_RATE_HZ / _HOP
+HZ_PER_BIN: Final = SAMPLE_RATE_HZ / _N_FFT
 #: Where notes are: below, semitones are closer than bins; above, there are partials only.
 _LOWEST_HZ, _HIGHEST_HZ = 80.0, 1800.0
 _A4_HZ: Final = 440.0
@@ -39,12 +41,21 @@ def key_name(key: int) -> str:
     return f"{_KEYS[key % 12]} {'minor' if key >= 12 else 'major'}"
 
 
+def spectra(window: Float32) -> Float32:
+    """Power spectra (n_frames, N_BINS) float32 of a window at 11.025 kHz."""
+    if len(window) < _N_FFT:
+        return np.zeros((0, N_BINS), np.float32)
+    frames = np.lib.stride_tricks.sliding_window_view(window, _N_FFT)[::_HOP]
+    found = np.fft.rfft(frames * _hann(), axis=1)
+    return np.square(found.real) + np.square(found.imag)
+
+
 def key(windows: Sequence[Float32]) -> tuple[int, float]:
-    """The key and how sure that is in 0…1, of windows at 11.025 kHz; (-1, 0) where unknown.
+    """The key and how sure that is in 0…1, of windows' `spectra`; (-1, 0) where unknown.
 
     The confidence is how much better the key fits than the next best, times how well it fits.
     """
-    peaks = [_peaks(window) for window in windows if len(window) >= _N_FFT]
+    peaks = [_peaks(window) for window in windows if len(window)]
     pitches = np.concatenate([np.zeros(0), *(pitch for pitch, _ in peaks)])
     weights = np.concatenate([np.zeros(0), *(weight for _, weight in peaks)])
     if pitches.size == 0 or weights.sum() <= 0.0:
@@ -64,13 +75,10 @@ def key(windows: Sequence[Float32]) -> tuple[int, float]:
     return best, float(np.clip(top * min(1.0, (top - second) / 0.25), 0.0, 1.0))
 
 
-def _peaks(window: Float32) -> tuple[Float32, Float32]:
+def _peaks(power: Float32) -> tuple[Float32, Float32]:
     """Pitches in semitones above a C, fractional, and their weights, of all frames' peaks."""
-    frames = np.lib.stride_tricks.sliding_window_view(window, _N_FFT)[::_HOP]
-    spectra = np.fft.rfft(frames * _hann(), axis=1)
-    low, high = round(_LOWEST_HZ / _HZ_PER_BIN), round(_HIGHEST_HZ / _HZ_PER_BIN)
-    power = np.square(spectra.real) + np.square(spectra.imag)
-    power = power[:, low - 1 : high + 2].astype(np.float32)
+    low, high = round(_LOWEST_HZ / HZ_PER_BIN), round(_HIGHEST_HZ / HZ_PER_BIN)
+    power = power[:, low - 1 : high + 2]
     loudest = power.max(axis=1, keepdims=True)
     inner = power[:, 1:-1]
     rows, columns = np.nonzero(
@@ -80,7 +88,7 @@ def _peaks(window: Float32) -> tuple[Float32, Float32]:
     before, at, after = (np.log(power[rows, columns + i] + 1e-12) for i in (0, 1, 2))
     bend = before - 2 * at + after
     shift = np.divide(0.5 * (before - after), bend, out=np.zeros_like(bend), where=bend < 0)
-    hertz = (low + columns + np.clip(shift, -0.5, 0.5)) * _HZ_PER_BIN
+    hertz = (low + columns + np.clip(shift, -0.5, 0.5)) * HZ_PER_BIN
     pitches = 69.0 + 12.0 * np.log2(hertz / _A4_HZ)
     # The fourth root of power: a loud bass must not drown what is played over it.
     weights = np.power(power[rows, columns + 1] / loudest[rows, 0], 0.25)

@@ -140,12 +140,15 @@ class Worker:
             if not wanted["decode"]:
                 return
             excerpts = fetched.decode(loudness=wanted["measure"])
+            measured = measure(excerpts) if wanted["measure"] else None
             self._say(
                 kind="sound",
                 rate_hz=excerpts.rate_hz,
                 windows=len(excerpts.windows),
-                facts=measure(excerpts) if wanted["measure"] else [],
+                facts=None if measured is None else measured.facts,
             )
+            if measured is not None:
+                self._connection.send_bytes(measured.fingerprint.tobytes())
             for window in excerpts.windows:
                 self._connection.send_bytes(window.tobytes())
 

@@ -35,7 +35,7 @@ from embedder.errors import (
     EmbedderError,
     SourceError,
 )
-from embedder.excerpts import Excerpts
+from embedder.excerpts import Excerpts, Measured
 from embedder.facts import Measuring
 from embedder.models.analysers import Analyser, hear
 from embedder.reading import Source
@@ -252,18 +252,22 @@ class Workers:
         if fetched["kind"] == "failed":
             raise _explain(path, fetched)
         analysers = choose(fetched["content_key"])
-        measured = any(isinstance(one, Measuring) for one in analysers)
-        process.say(decode=bool(analysers), measure=measured)
+        wanted = any(isinstance(one, Measuring) for one in analysers)
+        process.say(decode=bool(analysers), measure=wanted)
         analyses: tuple[Analysis, ...] = ()
         if analysers:
             answer = process.hear()
             if answer["kind"] == "failed":
                 raise _explain(path, answer)
+            measured = None
+            if answer["facts"] is not None:
+                print_ = np.frombuffer(process.hear_bytes(), np.float32)
+                measured = Measured(tuple(answer["facts"]), print_)
             windows = tuple(
                 np.frombuffer(process.hear_bytes(), np.float32) for _ in range(answer["windows"])
             )
             excerpts = Excerpts(
-                answer["rate_hz"], fetched["duration_s"], windows, facts=tuple(answer["facts"])
+                answer["rate_hz"], fetched["duration_s"], windows, measured=measured
             )
             try:
                 analyses = hear(analysers, excerpts)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from catalog.tracks import Float32
-from embedder.tonality import SAMPLE_RATE_HZ, UNKNOWN, key, key_name
+from embedder.tonality import SAMPLE_RATE_HZ, UNKNOWN, key, key_name, spectra
 
 #: Semitones above the tonic.
 MAJOR = {"I": (0, 4, 7), "IV": (5, 9, 12), "V": (7, 11, 14), "vi": (9, 12, 16), "ii": (2, 5, 9)}
@@ -50,7 +50,7 @@ def test_cadences_in_all_keys() -> None:
         for chords in (("I", "IV", "V", "I"), ("I", "vi", "ii", "V"), ("ii", "V", "I", "I")):
             for tonic in range(12):
                 for minor in (False, True):
-                    found, _ = key([cadence(tonic, minor, sound, chords)])
+                    found, _ = key([spectra(cadence(tonic, minor, sound, chords))])
                     right += found == tonic + 12 * minor
                     total += 1
     assert total == 216
@@ -58,16 +58,16 @@ def test_cadences_in_all_keys() -> None:
 
 
 def test_a_plain_cadence_is_sure_and_noise_is_not() -> None:
-    found, confidence = key([cadence(3, True, "piano", ("I", "IV", "V", "I"))])
+    found, confidence = key([spectra(cadence(3, True, "piano", ("I", "IV", "V", "I")))])
     assert key_name(found) == "Eb minor"
     assert confidence > 0.5
     noise = np.random.default_rng(0).standard_normal(110_250, np.float32)
-    assert key([noise])[1] < 0.1
+    assert key([spectra(noise)])[1] < 0.1
 
 
 @pytest.mark.parametrize(
     "windows", [[], [np.zeros(110_250, np.float32)], [np.ones(99, np.float32)]]
 )
 def test_silence_has_no_key(windows: list[Float32]) -> None:
-    assert key(windows) == (UNKNOWN, 0.0)
+    assert key([spectra(window) for window in windows]) == (UNKNOWN, 0.0)
     assert key_name(UNKNOWN) == ""
