@@ -118,6 +118,23 @@ def mood_head_of(state: Mapping[str, Tensor]) -> MoodHead:
     return filled.eval()
 
 
+def folded_network(weights: Path) -> Segue1Network:
+    """The network of a file that `training export` wrote: batch norms folded, to be asked only.
+
+    Raises:
+        WeightsError: the file is missing, damaged, or holds something else.
+    """
+    state = {name: torch.from_numpy(one) for name, one in read_tensors(weights).items()}
+    try:
+        folded = _shaped_like(state).eval()
+        fold_batch_norms(folded)
+        folded.load_state_dict(state, strict=True)
+    except (KeyError, RuntimeError) as error:
+        what = str(error).splitlines()[0]
+        raise WeightsError(f"weights {weights} do not fit ({what}): reinstall Segue") from error
+    return folded
+
+
 class TorchEngine:
     """The network of a file that `training export` wrote, batch norms folded, on any device.
 
@@ -127,16 +144,10 @@ class TorchEngine:
     """
 
     def __init__(self, weights: Path, *, device: str) -> None:
-        state = {name: torch.from_numpy(one) for name, one in read_tensors(weights).items()}
+        folded = folded_network(weights)
         self._device = device_of(device)
         torch.set_num_threads(1)  # tracks are heard side by side, a core each
         torch.backends.cudnn.allow_tf32 = False  # ten bits are not enough for equal vectors
-        try:
-            folded = fold_batch_norms(_shaped_like(state).eval())
-            folded.load_state_dict(state, strict=True)
-        except (KeyError, RuntimeError) as error:
-            what = str(error).splitlines()[0]
-            raise WeightsError(f"weights {weights} do not fit ({what}): reinstall Segue") from error
         self._network = place(folded, self._device)
         self._front_end = FrontEnd().to(self._device)
         self._batch = BATCH_CUDA if self._device.type == "cuda" else BATCH
