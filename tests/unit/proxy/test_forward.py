@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from proxy.settings import ServerSettings
+from proxy.upstream import Timeouts
 from tests.unit.proxy.wire import Exchange, Proxied, RawUpstream, proxied
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("both_ways")]
@@ -268,7 +269,7 @@ async def test_an_answer_before_the_upload_has_ended() -> None:
     server.close()
 
 
-async def test_server_sent_events_arrive_at_once() -> None:
+async def test_server_sent_events_arrive_at_once_and_may_pause_for_ever() -> None:
     go = asyncio.Event()
 
     async def events(exchange: Exchange) -> None:
@@ -281,11 +282,13 @@ async def test_server_sent_events_arrive_at_once() -> None:
             await asyncio.sleep(0.05)
         exchange.writer.close()
 
-    async with proxied(RawUpstream(handler=events)) as proxy:
+    quick = Timeouts(headers_s=0.1, idle_s=0.1)
+    async with proxied(RawUpstream(handler=events), timeouts=quick) as proxy:
         client = await proxy.client()
         client.writer.write(b"GET /api/events HTTP/1.1\r\nHost: a\r\n\r\n")
         head = await asyncio.wait_for(client.reader.readuntil(b"\r\n\r\n"), 2)
         assert b"text/event-stream" in head
+        await asyncio.sleep(0.3)  # longer than any other answer may pause
         go.set()
         for n in range(3):
             line = b"9\r\ndata: %d\n\n\r\n" % n

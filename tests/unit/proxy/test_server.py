@@ -57,6 +57,27 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
     await upstream.stop()
 
 
+@pytest.mark.parametrize(("host", "asked"), [("::1", "::1"), ("::", "127.0.0.1"), ("::", "::1")])
+async def test_ipv6_alone_and_with_ipv4(host: str, asked: str) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("no IPv6 here")
+    upstream = RawUpstream()
+    await upstream.start()
+    settings = ServerSettings(host=host, port=0, drain_s=1)
+    application = create_application(ProxySettings(upstream_url=upstream.url, server=settings))
+    async with serve_in_background(application, settings) as url:
+        assert url.startswith(f"http://[{host}]:")
+        reader, writer = await asyncio.open_connection(asked, int(url.rpartition(":")[2]))
+        writer.write(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert (await read_reply(reader)).body == b"ok"
+        writer.close()
+        # IPv4 on a socket for both is told as IPv4: Navidrome limits logins by it.
+        assert upstream.seen[0].get(b"x-real-ip") == [asked.encode()]
+    await upstream.stop()
+
+
 def test_wrong_socket_paths(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     for uds, says in (
