@@ -19,11 +19,13 @@ import hashlib
 import http.client
 import itertools
 import json
+import os
 import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
@@ -186,7 +188,7 @@ def run_large(songs: int = 10_000, rounds: int = 40) -> list[dict[str, object]]:
                 direct, steered = _Caller(running.url, ADMIN), _Caller(server.url, ADMIN)
                 rows = [
                     {"songs": songs, "linked": linked, **row}
-                    for row in _compare(direct, steered, rounds)
+                    for row in _compare(direct, steered, rounds, (running.server.pid, server.pid))
                 ]
                 return [
                     *rows,
@@ -194,41 +196,80 @@ def run_large(songs: int = 10_000, rounds: int = 40) -> list[dict[str, object]]:
                 ]
 
 
-def _compare(direct: _Caller, steered: _Caller, rounds: int) -> Iterator[dict[str, object]]:
+def _compare(
+    direct: _Caller, steered: _Caller, rounds: int, pids: Sequence[int]
+) -> Iterator[dict[str, object]]:
+    """Times by the clock, and what the processors of both servers did for a call."""
     listed = json.loads(direct.call("search3", query="", songCount=500, albumCount=0,
                                     artistCount=0)[2])  # fmt: skip
     ids = [song["id"] for song in listed["subsonic-response"]["searchResult3"]["song"]]
     salts = (f"salt{number}" for number in itertools.count())
     for endpoint, parameters, cold_goal, warm_goal in _LARGE:
-        own, cold, warm = [], [], []
+        own: list[_Cost] = []
+        cold: list[_Cost] = []
+        warm: list[_Cost] = []
         for turn in range(rounds + 3):
             song_id = ids[turn * 7 % len(ids)]
             asked = {**parameters, "id": song_id} if "Similar" in endpoint else parameters
             steered.call("scrobble", id=song_id, submission="false")
-            one = direct.call(endpoint, **asked)[0]
-            two = _steered(steered, endpoint, asked, next(salts))
+            with _costing(pids) as one:
+                direct.call(endpoint, **asked)
+            with _costing(pids) as two:
+                _steered(steered, endpoint, asked, next(salts))
+            three = None
             if warm_goal is not None:
                 for _ in range(_WARMING):
                     _steered(steered, endpoint, asked, "kept")
-                three = _steered(steered, endpoint, asked, "kept")
+                with _costing(pids) as three:
+                    _steered(steered, endpoint, asked, "kept")
             if turn >= 3:
                 own.append(one)
                 cold.append(two)
-                if warm_goal is not None:
-                    warm.append(three)
-        base = statistics.median(own)
+                warm += [three] if three is not None else []
+        base = statistics.median(cost.ms for cost in own)
+        base_cpu = statistics.fmean(cost.cpu_ms for cost in own)
         shown = " ".join(f"{name}={value}" for name, value in parameters.items())
         for label, values, goal in (("cold", cold, cold_goal), ("warm", warm, warm_goal)):
             if values:
-                ratio = statistics.median(values) / base
+                times = [cost.ms for cost in values]
+                cpu = statistics.fmean(cost.cpu_ms for cost in values)
+                ratio = statistics.median(times) / base
                 yield {
                     "call": f"{endpoint} {shown}, {label}",
                     "own p50 ms": round(base, 1),
-                    "p50 ms": round(statistics.median(values), 1),
-                    "p95 ms": round(statistics.quantiles(values, n=20)[-1], 1),
+                    "p50 ms": round(statistics.median(times), 1),
+                    "p95 ms": round(statistics.quantiles(times, n=20)[-1], 1),
                     "x own": round(ratio, 2),
                     "goal": f"<= {goal}",
+                    "CPU ms, own": round(base_cpu, 1),
+                    "CPU ms": round(cpu, 1),
                 }
+
+
+@dataclass(slots=True)
+class _Cost:
+    ms: float = 0.0
+    cpu_ms: float = 0.0
+
+
+@contextlib.contextmanager
+def _costing(pids: Sequence[int]) -> Iterator[_Cost]:
+    """What happens inside, by the clock and by the processors of these processes."""
+    cost = _Cost()
+    busy = sum(map(_busy_ms, pids))
+    started = time.perf_counter()
+    yield cost
+    cost.ms = (time.perf_counter() - started) * 1000
+    cost.cpu_ms = sum(map(_busy_ms, pids)) - busy
+
+
+def _busy_ms(pid: int) -> float:
+    """What a process has taken of the processors, in steps of some ten milliseconds."""
+    stat = Path(f"/proc/{pid}/stat")
+    if not stat.exists():
+        return 0.0
+    fields = stat.read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * 1000 / os.sysconf("SC_CLK_TCK")
 
 
 def _steered(caller: _Caller, endpoint: str, parameters: Mapping[str, Any], salt: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from time import localtime
 from typing import TYPE_CHECKING
 
 from catalog.library import Library
@@ -10,6 +11,7 @@ from cli.console import say, show_json
 from cli.flags import add_data, add_json, positive
 from cli.picks import name, pick_json, published, show_picks
 from cli.seeds import Finder
+from ranker.gates import in_season
 from ranker.picks import Context, Seed
 from ranker.rank import rank
 
@@ -60,7 +62,9 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
     picks = rank(
         snapshot,
         [*(Seed(row) for row in rows), *(Seed(row, -1.0) for row in unwanted)],
-        Context() if arguments.plain else Context(heard=tuple(reversed(rows))),
+        Context()
+        if arguments.plain
+        else Context(heard=tuple(reversed(rows)), open_kinds=in_season(localtime().tm_mon)),
         configuration.ranking,
         arguments.count,
         plain=arguments.plain,
