@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "link": "match the server's songs to tracks",
     "similar": "what AutoDJ would choose after these songs",
     "vibe": "what fits these words",
+    "duplicates": "which files are one recording, best first",
     "models": "list, pull or verify the weights",
     "info": "what is known: tracks, links, model, snapshot, last run",
     "doctor": "check everything, and say what to do",
