@@ -12,13 +12,12 @@ from starlette.applications import Starlette
 from proxy.errors import UpstreamError
 from proxy.forward import App, Forward, Message, Receive, Scope, Send, target_of
 from proxy.metrics import Metrics
-from proxy.pages import Forwarding, Pages, Status
+from proxy.pages import WHY_PATH, Forwarding, Pages, Status
 from proxy.places import relocate
 from proxy.relay import Client, Relay
 from proxy.settings import ProxySettings
 from proxy.targets import climbs
 from proxy.upstream import HttpUpstream, Origin, Upstream
-from proxy.why import PATH as WHY_PATH
 
 _log = logging.getLogger(__name__)
 

@@ -19,6 +19,9 @@ from proxy.metrics import Metrics
 from proxy.settings import ServerSettings
 from proxy.upstream import Upstream
 
+#: Where `proxy.why` answers; here, so that who only forwards loads nothing of it.
+WHY_PATH: Final = "/segue/why"
+
 #: How long the upstream may take to answer a health check, and how long the answer is believed.
 _CHECK_S: Final = 2.0
 _NO_STORE: Final = {"cache-control": "no-store"}

@@ -29,8 +29,6 @@ from subsonic.envelope import Format
 from subsonic.errors import AnswerError
 from subsonic.parameters import ParameterError, Parameters
 
-PATH: Final = "/segue/why"
-
 #: Lists kept of a user, and of all users together; songs of a list that are told.
 MOST_LISTS: Final = 10
 MOST_IN_ALL: Final = 400
