@@ -60,7 +60,13 @@ def test_embed_then_again_then_similar(segue: Segue, music: Path) -> None:
     assert report["skipped"] == 0
     assert report["snapshot"]
     assert report["failures"] == []
-    assert "timbre" in first.err
+    events = [json.loads(line) for line in first.err.splitlines()]
+    assert [event["event"] for event in events] == [
+        "chosen", "planned", *(["file", "standing"] * 3), "publishing"
+    ]  # fmt: skip
+    assert "timbre" in events[0]["reason"]
+    assert events[-2].items() >= {"done": 3, "todo": 3, "failed": 0, "album": "Tones"}.items()
+    assert events[-2]["audio_s"] == 18.0
     again = json.loads(segue("embed", "--music", str(music), "--json").out)
     assert (again["embedded"], again["unchanged"]) == (0, 3)
     assert again["snapshot"] == report["snapshot"]
@@ -75,6 +81,7 @@ def test_skipped_files_are_listed_and_exit_3(segue: Segue, music: Path) -> None:
     result = segue("embed", "--music", str(music))
     assert result.code == 3, result.err
     assert "3 embedded" in result.out
+    assert "4 audio files, 4 to analyse" in result.err
     assert "skipped noise.mp3: " in result.out
     as_json = segue("embed", "--music", str(music), "--json")
     assert as_json.code == 3
