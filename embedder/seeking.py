@@ -28,6 +28,7 @@ from embedder.framing import (
     ogg_pages,
     seek_points,
 )
+from embedder.id3 import text_frames
 from embedder.mpeg import (
     UNITS_PER_S,
     Mp3Layout,
@@ -431,8 +432,14 @@ class Mp3Seeker:
         return layout.anchors[-1][1] * layout.frame.samples / layout.frame.rate_hz
 
     def tags(self) -> bytes | None:
-        """They lie before and behind the audio."""
-        return None
+        """Without the cover; with some audio, which mutagen wants to see, and a tag at the end."""
+        text = text_frames(self._file)
+        if text is None:
+            return None
+        end = self._file.size_bytes
+        audio = self._file.read_at(self._start, min(_HEAD_BYTES, end - self._start))
+        last = self._file.read_at(end - _ID3V1_BYTES, _ID3V1_BYTES)
+        return text + audio + (last if last.startswith(b"TAG") else b"")
 
     def packets(self, first_s: float, end_s: float) -> list[Packet[Any]] | None:
         """As in `Seeker`."""

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from av.audio.frame import AudioFrame
 from mutagen.flac import FLAC, Picture
+from mutagen.id3 import APIC, ID3, TIT2, TPE1, UFID
 
 from catalog.tracks import Float32
 from embedder.decoding import AudioFile, Fetched
@@ -305,6 +306,32 @@ def test_covers_and_foreign_tags_are_not_read(recordings: Recordings, tmp_path: 
         assert audio.fetch().content_key == key
         assert read_tags(path, audio.tag_file()).title == "Covered"
         assert audio.bytes_read < size
+
+
+@pytest.mark.parametrize("version", [3, 4])
+def test_a_large_cover_of_an_mp3_is_stepped_over(
+    version: int, recordings: Recordings, tmp_path: Path
+) -> None:
+    options = {"bit_rate": 96_000, "muxer": {"write_xing": "0"}}
+    original = recordings.get(noisy_music, **long_file(".mp3", options))
+    path = recordings.copy(original, tmp_path)
+    key, size = fetch(path).content_key, path.stat().st_size
+    with AudioFile(path) as audio:
+        audio.fetch()
+        plain = audio.bytes_read
+    tags = ID3()
+    tags.add(TPE1(encoding=3, text="Painter"))
+    tags.add(APIC(encoding=0, mime="image/png", type=3, data=bytes(50 * 2**20)))
+    tags.add(TIT2(encoding=3, text="Covered"))
+    tags.add(UFID(owner="http://musicbrainz.org", data=b"0" * 36))
+    tags.save(path, v2_version=version)
+    assert path.stat().st_size > size + 50 * 2**20
+    with AudioFile(path) as audio:
+        assert audio.fetch().content_key == key
+        found = read_tags(path, audio.tag_file())
+        assert (found.title, found.artist) == ("Covered", "Painter")
+        assert audio.bytes_read < plain + 64 * 1024
+        assert audio.reads <= 14
 
 
 def test_the_whole_file_at_once_gives_the_same(recordings: Recordings) -> None:
