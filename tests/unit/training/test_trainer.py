@@ -1,0 +1,165 @@
+"""The loop: it learns, goes on where it was stopped, and says what it cannot use."""
+
+from __future__ import annotations
+
+# ruff: noqa: E402 - what needs torch comes after asking for it
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs torch (make test TORCH=1)")
+
+from torch import Tensor, nn
+
+from training.bank import Bank
+from training.corpus import Excerpt
+from training.errors import CheckpointError, CorpusError
+from training.preparation import PROBES, lesson_path, version_path
+from training.recipe import Recipe
+from training.teachers import Teacher
+from training.trainer import CHECKPOINT, Training, ears, fill
+from training.validation import Validation
+
+RECIPE = Recipe(
+    candidate="mobilenet",
+    copies=1,
+    steps=15,
+    sources=4,
+    window_s=1.0,
+    memory=64,
+    learning_rate=3e-3,
+    teachers={"mn04": 1.0},
+)
+
+
+class Bands(nn.Module):
+    """A teacher that hears the mean and the unrest of each band."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        draw = torch.Generator().manual_seed(1)
+        self.register_buffer("into", torch.randn(128, 512, generator=draw))
+        self.register_buffer("tags", torch.randn(256, 527, generator=draw) / 8)
+
+    def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
+        found = torch.cat([mel.mean((1, 3)), mel.std(3)[:, 0]], 1)
+        return found @ torch.cat([self.into, self.into.flip(0)]), found @ self.tags
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Excerpt]]:
+    """Six sources of three excerpts each, with a sound of their own: twelve seconds of bands."""
+    folder = tmp_path_factory.mktemp("prepared")
+    draw = np.random.default_rng(2)
+    excerpts = []
+    for source in range(6):
+        colour = draw.normal(0, 0.5, 128)
+        for piece in range(3):
+            excerpt = Excerpt(f"s{source}/{piece}.ogg", f"s{source}", "")
+            own = colour + draw.normal(0, 0.25, 128)
+            for version in range(1 + len(PROBES)):
+                noise = draw.normal(0, 0.2, (1200, 128))
+                mel = own + noise + np.sin(np.arange(1200) / (9 + piece))[:, None] * 0.2
+                np.save(version_path(folder, excerpt, version), mel.astype(np.float16))
+            moods = {"moods": (own[:56] * 3).astype(np.float32)}
+            with lesson_path(folder, excerpt).open("wb") as file:
+                np.savez(file, **moods)
+            excerpts.append(excerpt)
+    return folder, excerpts
+
+
+@pytest.fixture
+def bank(prepared: tuple[Path, list[Excerpt]]) -> Bank:
+    return Bank(*prepared, versions=2)
+
+
+def test_losses_fall_and_retrieval_rises(
+    bank: Bank, prepared: tuple[Path, list[Excerpt]], tmp_path: Path
+) -> None:
+    folder, excerpts = prepared
+    teacher = Teacher(Bands())
+    validation = Validation(Bank(folder, excerpts[::6], 1 + len(PROBES)), teacher)
+    training = Training(RECIPE, bank, teacher, Path(), tmp_path, validation)
+    before = validation.figures(ears(training.best()), probes=False)
+    rows: list[dict[str, float]] = []
+    assert training.run(rows.append, every=5)
+    for name in ("relational", "direct", "tags", "moods"):
+        assert rows[-1][f"loss {name}"] < rows[0][f"loss {name}"], name
+    assert rows[-1]["R@1 clean"] >= before["R@1 clean"]
+    assert rows[-1]["tags spearman"] > before["tags spearman"] + 0.1
+    student = type(training.student)().eval()
+    fill(student, tmp_path / CHECKPOINT)
+    assert validation.figures(ears(student), probes=False)["R@1 clean"] == rows[-1]["R@1 clean"]
+
+
+def test_a_stopped_run_goes_on_to_the_same_weights(bank: Bank, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, steps=4)
+    torch.set_num_threads(1)
+    whole = Training(recipe, bank, Teacher(Bands()), Path(), tmp_path / "whole")
+    assert whole.run(lambda _: None)
+    halves = Training(recipe, bank, Teacher(Bands()), Path(), tmp_path / "halves")
+    for _ in range(2):
+        halves.advance()
+    halves.save()
+    later = Training(recipe, bank, Teacher(Bands()), Path(), tmp_path / "halves")
+    assert later.run(lambda _: None)
+    assert later.step == 4
+    for name, value in whole.averaged.state.items():
+        assert torch.equal(value, later.averaged.state[name]), name
+
+
+def test_a_run_stops_after_its_time_and_says_so(bank: Bank, tmp_path: Path) -> None:
+    training = Training(RECIPE, bank, Teacher(Bands()), Path(), tmp_path)
+    assert not training.run(lambda _: None, most_s=0)
+    assert (tmp_path / CHECKPOINT).exists()
+
+
+def test_the_state_of_another_recipe_is_refused(bank: Bank, tmp_path: Path) -> None:
+    Training(RECIPE, bank, Teacher(Bands()), Path(), tmp_path).save()
+    other = Training(replace(RECIPE, kin=0.5), bank, Teacher(Bands()), Path(), tmp_path)
+    with pytest.raises(CheckpointError, match="another recipe"):
+        other.restore()
+
+
+def test_a_damaged_state_is_refused_by_name(bank: Bank, tmp_path: Path) -> None:
+    (tmp_path / "state.pt").write_bytes(b"no state")
+    training = Training(RECIPE, bank, Teacher(Bands()), Path(), tmp_path)
+    with pytest.raises(CheckpointError, match=r"state\.pt"):
+        training.restore()
+    (tmp_path / "c.pt").write_bytes(b"no checkpoint")
+    with pytest.raises(CheckpointError, match=r"c\.pt"):
+        Training(
+            replace(RECIPE, start=str(tmp_path / "c.pt")), bank, Teacher(Bands()), Path(), tmp_path
+        )
+
+
+def test_nothing_prepared_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="prepare"):
+        Bank(tmp_path, [Excerpt("a/b.ogg", "a", "")], 1)
+
+
+def test_copies_that_come_later_are_taken_in(
+    prepared: tuple[Path, list[Excerpt]], tmp_path: Path
+) -> None:
+    folder, excerpts = prepared
+    one = excerpts[0]
+    for path in (version_path(folder, one, 0), lesson_path(folder, one)):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    bank = Bank(tmp_path, [one], versions=2)
+    assert bank.refresh() == 1
+    path = version_path(folder, one, 1)
+    (tmp_path / path.name).write_bytes(path.read_bytes())
+    assert bank.refresh() == 0
+    first = torch.tensor([0])
+    read = bank.read(first, first + 1, torch.tensor([2.0]), 1.0)
+    assert np.allclose(read[0, 0].numpy(), np.load(path)[200:300].T)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"sources": 1}, {"windows": 1}, {"window_s": 11.0}, {"steps": 0}]
+)
+def test_a_recipe_that_cannot_be_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"window|excerpt"):
+        replace(RECIPE, **wrong)

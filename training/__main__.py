@@ -1,0 +1,165 @@
+"""`python -m training`: prepare music, train a student on it, measure it, export the chosen one."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from embedder.models.registry import PACKAGED
+from training.bank import Bank
+from training.corpus import find_excerpts, split
+from training.errors import TrainingError
+from training.preparation import PROBES, prepare
+from training.recipe import Recipe
+from training.students import CANDIDATES
+from training.teachers import Teacher, teacher_of
+from training.trainer import Training, ears, fill
+from training.validation import Validation
+
+#: The share of sources that is for validation.
+HELD = 0.2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    try:
+        options.command(options)
+    except (TrainingError, ValueError) as error:
+        print(f"training: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--music", type=Path, required=True, help="one folder a source")
+    common.add_argument("--models", type=Path, required=True, help="the teachers' weights")
+    common.add_argument("--work", type=Path, required=True, help="what was prepared is kept here")
+    common.add_argument("--split", type=int, default=1, help="which sources are held out: a seed")
+    common.add_argument("--copies", type=int, default=2, help="damaged versions of each excerpt")
+    common.add_argument("--threads", type=int, default=0)
+    ready = commands.add_parser("prepare", parents=[common], help="decode, damage, ask the slow")
+    ready.add_argument("--workers", type=int)
+    ready.set_defaults(command=_prepare)
+    train = commands.add_parser("train", parents=[common], help="teach; goes on if it was stopped")
+    train.add_argument("--out", type=Path, required=True, help="checkpoint, state and log")
+    train.add_argument("--recipe", default="{}", help="JSON: fields of Recipe")
+    train.add_argument("--minutes", type=float, default=math.inf, help="stop then, to go on later")
+    train.add_argument("--every", type=int, default=200, help="steps between measurements")
+    train.set_defaults(command=_train)
+    short = commands.add_parser("demo", help="a short run, from nothing, on the demo's own music")
+    short.add_argument("--work", type=Path, required=True, help="music, copies and checkpoints")
+    short.add_argument("--models", type=Path, default=Path("models"), help="the teachers' weights")
+    short.add_argument("--steps", type=int, default=120)
+    short.add_argument("--threads", type=int, default=0)
+    short.set_defaults(command=_demo)
+    measure = commands.add_parser("measure", parents=[common], help="figures of checkpoints")
+    measure.add_argument("checkpoints", nargs="*", type=Path, help="none: the teacher's own")
+    measure.set_defaults(command=_measure)
+    ship = commands.add_parser("export", help="write the files that the package ships")
+    ship.add_argument("checkpoint", type=Path)
+    ship.add_argument("--folder", type=Path, default=PACKAGED)
+    ship.set_defaults(command=_export, threads=0)
+    return parser
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    learning, held = split(find_excerpts(options.music), HELD, options.split)
+    done = 0
+    for excerpts, probes in ((held, True), (learning, False)):
+        for _ in prepare(
+            options.music,
+            options.work,
+            options.models,
+            excerpts,
+            copies=options.copies,
+            probes=probes,
+            seed=options.split,
+            workers=options.workers,
+        ):
+            done += 1
+            if done % 20 == 0:
+                print(f"{done} of {len(learning) + len(held)}", flush=True)
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from training.demonstration import demonstrate
+
+    first, last = demonstrate(options.work, options.models, options.steps, _show)
+    for name in ("loss", "R@1 clean"):
+        print(f"{name}: {first[name]:.3f} → {last[name]:.3f}")
+
+
+def _held(options: argparse.Namespace) -> tuple[Bank, Teacher, Validation]:
+    learning, held = split(find_excerpts(options.music), HELD, options.split)
+    teacher = teacher_of(options.models)
+    bank = Bank(options.work, learning, 1 + options.copies)
+    return bank, teacher, Validation(Bank(options.work, held, 1 + len(PROBES)), teacher)
+
+
+def _train(options: argparse.Namespace) -> None:
+    asked = json.loads(options.recipe)
+    unknown = set(asked) - {field.name for field in fields(Recipe)}
+    if unknown:
+        raise ValueError(f"a recipe has no {', '.join(sorted(unknown))}")
+    recipe = Recipe(**({"copies": options.copies} | asked))
+    bank, teacher, validation = _held(options)
+    training = Training(recipe, bank, teacher, options.models, options.out, validation)
+    options.out.mkdir(parents=True, exist_ok=True)
+    with (options.out / "log.jsonl").open("a", encoding="utf-8") as log:
+
+        def report(row: dict[str, Any]) -> None:
+            log.write(json.dumps(row) + "\n")
+            log.flush()
+            _show(f"step {row['step']} after {row['seconds']:.0f} s", row)
+
+        done = training.run(report, every=options.every, most_s=options.minutes * 60)
+    print("done" if done else f"stopped at step {training.step}: the same command goes on")
+
+
+def _show(name: str, row: dict[str, float]) -> None:
+    figures = "  ".join(
+        f"{key} {value:.3f}" for key, value in row.items() if key not in {"step", "seconds"}
+    )
+    print(f"{name}: {figures}", flush=True)
+
+
+def _measure(options: argparse.Namespace) -> None:
+    _, teacher, validation = _held(options)
+    if not options.checkpoints:
+
+        def hear(mel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+            lesson = teacher(mel, low=False)
+            return lesson.spaces["mn04"], lesson.tags, mel.new_empty((len(mel), 0))
+
+        _show("mn04", validation.figures(hear))
+    for path in options.checkpoints:
+        candidate = torch.load(path, weights_only=True)["recipe"]["candidate"]
+        student = CANDIDATES[candidate](None)
+        fill(student, path)
+        _show(str(path), validation.figures(ears(student.eval())))
+
+
+def _export(options: argparse.Namespace) -> None:
+    from training.export import export  # needs onnx, which nothing else does
+
+    export(options.checkpoint, options.folder)
+    for path in sorted(options.folder.iterdir()):
+        print(f"{path}  {path.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,258 @@
+"""Music made ready: spectrograms of each excerpt, clean and damaged, and slow teachers' words.
+
+Training on two cores cannot decode, encode and hear half a minute of moods at every step: what is
+slow is done once. A version of an excerpt is the log-mel spectrogram (frames, 128) float16 of the
+model's own front end: version 0 as the music came; the others went through a room, a change of
+speed or noise, and then really through a codec. Each file is written whole or not at all, so that a
+run which was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+import random
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import av
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from embedder.excerpts import downmix, resample
+from embedder.models import efficientat
+from training.corpus import Excerpt
+from training.teachers import slow_lesson
+
+RATE_HZ: Final = efficientat.SAMPLE_RATE_HZ
+#: Spectrogram frames a second.
+FRAMES_PER_S: Final = RATE_HZ // efficientat.HOP_LENGTH
+#: Most seconds kept of an excerpt, from its middle; shorter than the least are left out.
+MOST_S: Final = 60.0
+LEAST_S: Final = 10.0
+
+Mel = NDArray[np.float16]
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """A way of losing sound: an encoder at a rate, or (no encoder) the rate alone.
+
+    `bit_rate` is in bits a second for one channel: a joint stereo file at twice that sounds alike.
+    """
+
+    name: str
+    encoder: str
+    container: str
+    rate_hz: int
+    bit_rate: int
+
+
+#: What training damages with.
+CODECS: Final = (
+    Codec("mp3 48k", "libmp3lame", "mp3", 24_000, 24_000),
+    Codec("mp3 56k", "libmp3lame", "mp3", 32_000, 32_000),
+    Codec("mp3 64k", "libmp3lame", "mp3", 44_100, 32_000),
+    Codec("mp3 80k", "libmp3lame", "mp3", 44_100, 40_000),
+    Codec("mp3 96k", "libmp3lame", "mp3", 44_100, 48_000),
+    Codec("mp3 128k", "libmp3lame", "mp3", 44_100, 64_000),
+    Codec("opus 32k", "libopus", "ogg", 48_000, 16_000),
+    Codec("opus 48k", "libopus", "ogg", 48_000, 24_000),
+    Codec("opus 64k", "libopus", "ogg", 48_000, 32_000),
+    Codec("aac 64k", "aac", "adts", 44_100, 32_000),
+    Codec("aac 96k", "aac", "adts", 44_100, 48_000),
+    Codec("22 kHz", "", "", 22_050, 0),
+    Codec("16 kHz", "", "", 16_000, 0),
+)
+#: What validation asks to be found again: each excerpt has all of them.
+PROBES: Final = tuple(
+    codec for codec in CODECS if codec.name in {"mp3 64k", "mp3 128k", "opus 48k", "22 kHz"}
+)
+
+
+def decode(path: Path | io.BytesIO) -> tuple[NDArray[np.float32], int]:
+    """All of a file as mono float32 (n,) in -1…1, and its sample rate in Hz."""
+    with av.open(path if isinstance(path, io.BytesIO) else str(path), "r") as container:
+        frames = list(container.decode(audio=0))
+        return downmix(frames), container.streams.audio[0].codec_context.sample_rate
+
+
+def recode(samples: NDArray[np.float32], codec: Codec) -> NDArray[np.float32]:
+    """Samples (n,) at 32 kHz as they sound after a codec, (n,) at 32 kHz."""
+    sound = resample(samples, RATE_HZ, codec.rate_hz)
+    rate_hz = codec.rate_hz
+    if codec.encoder:
+        sound, rate_hz = decode(_encode(sound, codec))
+    back = resample(sound, rate_hz, RATE_HZ)[: len(samples)]
+    return np.pad(back, (0, len(samples) - len(back)))
+
+
+def _encode(sound: NDArray[np.float32], codec: Codec) -> io.BytesIO:
+    file = io.BytesIO()
+    with av.open(file, "w", format=codec.container) as container:
+        stream: Any = container.add_stream(codec.encoder, rate=codec.rate_hz, layout="mono")
+        stream.bit_rate = codec.bit_rate
+        if codec.encoder == "libmp3lame":
+            stream.options = {"compression_level": "7"}  # quick; worse, if anything
+        wanted = stream.codec_context.codec.audio_formats
+        form = wanted[0].name if wanted else "fltp"
+        resampler = av.AudioResampler(
+            form, "mono", codec.rate_hz, frame_size=stream.codec_context.frame_size or 1024
+        )
+        frame = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(sound[np.newaxis]), format="fltp", layout="mono"
+        )
+        frame.sample_rate = codec.rate_hz
+        for part in [*resampler.resample(frame), *resampler.resample(None)]:
+            container.mux(stream.encode(part))
+        container.mux(stream.encode(None))
+    file.seek(0)
+    return file
+
+
+def usable(codecs: Sequence[Codec]) -> tuple[Codec, ...]:
+    """Those whose encoder this FFmpeg has."""
+    return tuple(codec for codec in codecs if _works(codec))
+
+
+def _works(codec: Codec) -> bool:
+    noise = np.random.default_rng(0).normal(0, 0.1, RATE_HZ).astype(np.float32)
+    try:
+        return len(recode(noise, codec)) == len(noise)
+    except (av.FFmpegError, ValueError):
+        return False
+
+
+def version_path(folder: Path, excerpt: Excerpt, version: int) -> Path:
+    """Where a version of an excerpt is: 0 is as it came, the others are damaged."""
+    return folder / f"{excerpt.slug}-{version}.npy"
+
+
+def lesson_path(folder: Path, excerpt: Excerpt) -> Path:
+    """Where is kept what the slow teachers said of an excerpt."""
+    return folder / f"{excerpt.slug}.npz"
+
+
+def load(path: Path) -> Mel:
+    """A prepared spectrogram (frames, 128)."""
+    mel: Mel = np.load(path, allow_pickle=False)
+    return mel
+
+
+def spectrogram(sound: NDArray[np.float32]) -> Mel:
+    """Samples (n,) at 32 kHz → log-mel (frames, 128) float16, as the model hears it."""
+    with torch.inference_mode():
+        mel = efficientat.FrontEnd()(torch.from_numpy(sound)[None])[0, 0]
+    return np.ascontiguousarray(mel.numpy().T).astype(np.float16)
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    music: Path
+    folder: Path
+    models: Path
+    excerpt: Excerpt
+    #: One codec a version, from 1 on; plain ones are probes, the others may be damaged before.
+    codecs: tuple[Codec, ...]
+    plain: bool
+    seed: int
+
+
+def prepare(
+    music: Path,
+    folder: Path,
+    models: Path,
+    excerpts: Sequence[Excerpt],
+    *,
+    copies: int,
+    probes: bool,
+    seed: int,
+    workers: int | None = None,
+) -> Iterator[Excerpt]:
+    """Make what is not there yet of every excerpt; yields each when it is done.
+
+    `copies` damaged versions an excerpt; with `probes` the four codecs of validation instead.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    codecs = usable(CODECS)
+    orders = []
+    for excerpt in excerpts:
+        draw = random.Random(f"{seed}/{excerpt.path}")  # noqa: S311 - no secret
+        drawn = PROBES if probes else tuple(draw.choice(codecs) for _ in range(copies))
+        orders.append(_Order(music, folder, models, excerpt, drawn, probes, seed))
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context) as pool:
+        yield from (excerpt for excerpt in pool.map(_prepared, orders) if excerpt is not None)
+
+
+def _prepared(order: _Order) -> Excerpt | None:
+    torch.set_num_threads(1)
+    excerpt, folder = order.excerpt, order.folder
+    wanted = [version_path(folder, excerpt, i) for i in range(1 + len(order.codecs))]
+    if all(path.exists() for path in wanted) and lesson_path(folder, excerpt).exists():
+        return excerpt
+    try:
+        sound, rate_hz = decode(order.music / excerpt.path)
+    except (av.FFmpegError, ValueError, IndexError):
+        return None  # not music after all
+    sound = resample(sound, rate_hz, RATE_HZ)
+    most = int(MOST_S * RATE_HZ)
+    first = max(0, (len(sound) - most) // 2)
+    sound = np.ascontiguousarray(sound[first : first + most])
+    if len(sound) < LEAST_S * RATE_HZ:
+        return None
+    if not wanted[0].exists():
+        _save(wanted[0], spectrogram(sound))
+    if not lesson_path(folder, excerpt).exists():
+        _save_lesson(lesson_path(folder, excerpt), slow_lesson(sound, order.models))
+    for version, (codec, path) in enumerate(zip(order.codecs, wanted[1:], strict=True), start=1):
+        if not path.exists():
+            random_ = np.random.default_rng([order.seed, version, int(excerpt.slug, 16) % 2**32])
+            damaged = sound if order.plain else damage(sound, random_)
+            _save(path, spectrogram(recode(damaged, codec)))
+    return excerpt
+
+
+def damage(sound: NDArray[np.float32], draw: np.random.Generator) -> NDArray[np.float32]:
+    """What a spectrogram cannot imitate: other speed (±2 %), a room, noise; each for some.
+
+    The length stays, so that a place in the copy is at most 2 % from the same place in the music.
+    """
+    n = len(sound)
+    heard: NDArray[Any] = sound
+    if draw.random() < 0.4:
+        rate_hz = round(RATE_HZ * draw.uniform(0.98, 1.02))
+        heard = np.resize(resample(sound, rate_hz, RATE_HZ), n)
+    if draw.random() < 0.3:
+        time_s = np.arange(int(0.8 * RATE_HZ)) / RATE_HZ
+        tail = draw.standard_normal(len(time_s)) * np.exp(-6.9 * time_s / draw.uniform(0.15, 0.8))
+        tail *= draw.uniform(0.1, 0.5) / np.sqrt((tail**2).sum())
+        tail[0] = 1.0
+        size = n + len(tail)
+        heard = np.fft.irfft(np.fft.rfft(heard, size) * np.fft.rfft(tail, size), size)[:n]
+    if draw.random() < 0.25:
+        level = np.sqrt(np.mean(heard**2)) * 10 ** (-draw.uniform(15, 45) / 20)
+        heard = heard + level * draw.standard_normal(n)
+    if draw.random() < 0.1:
+        peak = draw.uniform(0.4, 0.9) * np.abs(heard).max()
+        heard = np.clip(heard, -peak, peak)
+    return np.ascontiguousarray(heard, np.float32)
+
+
+def _save(path: Path, mel: Mel) -> None:
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        np.save(file, mel)
+    part.replace(path)
+
+
+def _save_lesson(path: Path, lesson: dict[str, NDArray[np.float32]]) -> None:
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        np.savez(file, allow_pickle=False, **lesson)
+    part.replace(path)

@@ -1,0 +1,60 @@
+"""All that decides a run: with the same recipe and data it gives the same weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+#: Teachers' weights in the geometry, by space.
+ALL_TEACHERS: Final = {"mn04": 1.0, "mn04 low": 0.7, "jamendo": 0.6, "musicnn": 0.6}
+#: Those whose weights came from no metadata with terms of its own.
+FREE_TEACHERS: Final = {"mn04": 1.0, "mn04 low": 0.7}
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One student: which candidate, who teaches it, on what, and what counts how much."""
+
+    candidate: str = "mn04"
+    teachers: Mapping[str, float] = field(default_factory=lambda: dict(FREE_TEACHERS))
+    #: May the mood head change the trunk? Not where its teacher's terms are to stay out of it.
+    moods_teach: bool = False
+    #: Are the axes along which damage moves a teacher weakened?
+    forgiving: bool = True
+    #: A checkpoint of an earlier run to start from.
+    start: str = ""
+
+    seed: int = 1
+    copies: int = 2
+    steps: int = 2000
+    learning_rate: float = 8e-4
+    weight_decay: float = 0.02
+    warm_up: float = 0.05
+    #: Of the running mean of weights.
+    decay: float = 0.995
+
+    #: Sources a step, excerpts of each, windows of each excerpt.
+    sources: int = 12
+    excerpts: int = 2
+    windows: int = 2
+    window_s: float = 5.0
+    #: Share of windows that are mixed with another, heard by all.
+    mixed: float = 0.15
+    #: Share of windows read from a damaged copy.
+    copied: float = 0.6
+    #: Targets of earlier steps that the vectors are compared with.
+    memory: int = 768
+
+    relational: float = 1.0
+    direct: float = 1.0
+    contrast: float = 0.2
+    kin: float = 0.0
+    tags: float = 0.5
+    moods: float = 0.5
+
+    def __post_init__(self) -> None:
+        if min(self.sources, self.windows) < 2 or min(self.steps, self.excerpts) < 1:
+            raise ValueError("a step needs two windows of an excerpt of two sources, or more")
+        if not 0 < self.window_s <= 10:
+            raise ValueError(f"window_s is {self.window_s:g}: more than 0, 10 s at most")
