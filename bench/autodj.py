@@ -230,34 +230,42 @@ def run(audio: Path, models: Path, data: Path) -> list[dict[str, object]]:
     return [*rows, skips(made, RankingSettings()), *tastes(made)]
 
 
-def tastes(made: Synthetic, listeners: int = 60) -> list[dict[str, object]]:
-    """Listeners who return to two styles: how many of ten picks are of these, and what it costs.
+def tastes(made: Synthetic, listeners: int = 100) -> list[dict[str, object]]:
+    """Listeners who return to one of the two styles between which a session wanders: its share of
+    the next ten, and how many of those are songs they know.
 
-    Seeds are songs by chance, half of them of a loved style. Judged by the other ears: likeness of
-    the picks to the seed.
+    They know twenty songs of it, half of them heard yesterday and half a year ago. Judged by the
+    other ears: likeness of the picks to the seeds.
     """
     snapshot, style = made.snapshot, made.style
     rows: list[dict[str, object]] = []
     for weight in (0.0, 0.15, 0.3, 0.6, 1.0):
         settings = replace(RankingSettings(), taste=weight, favourite=weight)
         chance = np.random.default_rng(11)
-        shares, near = [], []
-        for _ in range(listeners):
-            loved = chance.choice(int(style.max()) + 1, 2, replace=False)
-            known = chance.permutation(np.flatnonzero(np.isin(style, loved)))[:30]
-            taste = taste_of(snapshot, [Liking(int(row), 1.0, 1e6) for row in known])
-            of_loved = np.flatnonzero(np.isin(style, loved))
-            for seed in (int(chance.integers(snapshot.n)), int(chance.choice(of_loved))):
-                picks = rank(snapshot, [Seed(seed)], Context(taste=taste), settings, 10)
-                found = [pick.row for pick in picks]
-                shares.append(float(np.isin(style[found], loved).mean()))
-                near.append(float((made.judge[found] @ made.judge[seed]).mean()))
+        shares, near, old, fresh = [], [], [], []
+        while len(shares) < listeners:
+            one, other = (int(row) for row in chance.integers(0, snapshot.n, 2))
+            loved = np.flatnonzero(style == style[other])
+            if style[one] == style[other] or len(loved) < 40:
+                continue
+            known = chance.permutation(loved)[:20].tolist()
+            ages_s = [86_400.0] * 10 + [365 * 86_400.0] * 10
+            likings = [Liking(row, 1.0, age) for row, age in zip(known, ages_s, strict=True)]
+            context = Context(taste=taste_of(snapshot, likings))
+            picks = rank(snapshot, [Seed(one), Seed(other)], context, settings, 10)
+            found = [pick.row for pick in picks]
+            shares.append(float((style[found] == style[other]).mean()))
+            near.append(float((made.judge[found] @ made.judge[[one, other]].T).mean()))
+            fresh.append(len({*found} & {*known[:10]}))
+            old.append(len({*found} & {*known[10:]}))
         rows.append(
             {
                 "library": "synthetic 20,000",
                 "asked": f"taste and favourites at {weight}",
-                "of the loved styles": round(float(np.mean(shares)), 3),
-                "likeness to the seed": round(float(np.mean(near)), 3),
+                "of the loved style": round(float(np.mean(shares)), 3),
+                "known, heard yesterday": round(float(np.mean(fresh)) / 10, 3),
+                "known, heard a year ago": round(float(np.mean(old)) / 10, 3),
+                "likeness to the seeds": round(float(np.mean(near)), 3),
             }
         )
     return rows

@@ -31,7 +31,7 @@ class RankingSettings:
         default=0.2, metadata={"doc": "Weight of alike tags and moods, where the model gives them."}
     )
     genres: float = field(
-        default=0.1, metadata={"doc": "Weight of a genre in common, by the files' own tags."}
+        default=0.2, metadata={"doc": "Weight of a genre in common, by the files' own tags."}
     )
     flow: float = field(
         default=0.4, metadata={"doc": "Weight of sounding like the songs heard last."}
