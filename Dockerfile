@@ -1,8 +1,8 @@
 # Two images from one file, run as a user without rights; the root file system may be read-only
 # (compose.yaml), only /data is written:
 #   docker build --target serve -t segue .                        the proxy, without audio libraries
-#   docker build --target embed -t segue-embed .                  the offline job, model `timbre`
-#   docker build --target embed --build-arg SET=torch -t segue-embed:torch .    models with weights
+#   docker build --target embed -t segue-embed .                  the offline job, model `segue-1`
+#   docker build --target embed --build-arg SET=torch -t segue-embed:torch .    the others too
 ARG PYTHON=3.11-slim-bookworm
 
 FROM python:${PYTHON} AS build

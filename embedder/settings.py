@@ -10,7 +10,7 @@ class EmbeddingSettings:
 
     model: str = field(
         default="auto",
-        metadata={"doc": 'Which model: "auto" takes the best whose weights are here.'},
+        metadata={"doc": 'Which model: "auto" is segue-1, or else the best that can run here.'},
     )
     models_dir: str = field(
         default="", metadata={"doc": "Where the weights lie; empty: `models` in the data folder."}

@@ -207,8 +207,11 @@ TIMBRE: Final = Entry(
     unscaled=True,
 )
 
+#: segue-1, and what rides on it.
+SEGUE1: Final = segue1_entries(PACKAGED)
+
 #: Best first: "auto" takes the first that can run.
-ENTRIES: Final = (MN04, MN10, TIMBRE, MOODS)
+ENTRIES: Final = (SEGUE1[0], MN04, MN10, TIMBRE, *SEGUE1[1:], MOODS)
 
 
 def entry(name: str) -> Entry:
@@ -249,9 +252,9 @@ def why_not(one: Entry, models_dir: Path, engine: str = "auto") -> str:
 def choose_models(settings: EmbeddingSettings, data: Path) -> Choice:
     """Which models to run, and one line that says why.
 
-    "auto" takes the first of `ENTRIES` that gives vectors and can run here. Of what gives scores
-    only, the first of each kind that can run joins it, unless the vectors come from `timbre` by
-    name or by need (then this machine is taken to want little work).
+    "auto" takes the first of `ENTRIES` that gives vectors and can run here: segue-1, unless it has
+    no engine. Of what gives scores only, the first of each kind that can run joins it, unless the
+    vectors come from `timbre` by name or by need (then this machine is taken to want little work).
 
     Raises:
         ModelError, WeightsError: when a named model does not exist or cannot run.

@@ -50,12 +50,12 @@ class Front:
 def front_of(
     folder: Path, upstream_url: str, account: Account, music: list[Path], songs: int
 ) -> tuple[Segue, Server, int]:
-    """Embeds the music with the model that needs no weights, starts `serve`, awaits the links."""
+    """Embeds the music with the model that is part of Segue, starts `serve`, awaits the links."""
     segue = Segue(
         folder,
         {
             "library": {"music": [str(path) for path in music], "data": str(folder / "data")},
-            "embedding": {"model": "timbre"},
+            "embedding": {"model": "segue-1"},
             "upstream": {
                 "url": upstream_url,
                 "username": account.username,

@@ -31,7 +31,7 @@ def test_every_song_is_linked(segue_server: Front) -> None:
     told = segue_server.health()
     assert (told["status"], told["tracks"], told["linked"]) == ("ok", SONGS, SONGS)
     known = segue_server.segue.run_json("info")
-    assert (known["tracks"], known["linked"], known["model"]) == (SONGS, SONGS, "timbre")
+    assert (known["tracks"], known["linked"], known["model"]) == (SONGS, SONGS, "segue-1")
     report = segue_server.segue.run_json("link")
     assert report["linked"] == SONGS
 

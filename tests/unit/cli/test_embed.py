@@ -1,4 +1,4 @@
-"""`segue embed` on real files, with the model that needs no weights."""
+"""`segue embed` on real files, with the model that is part of Segue."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_embed_then_again_then_similar(segue: Segue, music: Path) -> None:
     assert [event["event"] for event in events] == [
         "chosen", "planned", *(["file", "standing"] * 3), "publishing"
     ]  # fmt: skip
-    assert "timbre" in events[0]["reason"]
+    assert "model segue-1" in events[0]["reason"]
     assert events[-2].items() >= {"done": 3, "todo": 3, "failed": 0, "album": "Tones"}.items()
     assert events[-2]["audio_s"] == 18.0
     again = json.loads(segue("embed", "--music", str(music), "--json").out)
@@ -73,7 +73,7 @@ def test_embed_then_again_then_similar(segue: Segue, music: Path) -> None:
     picks = json.loads(segue("similar", str(music / "Tones" / "1.wav"), "--json").out)
     assert {pick["path"] for pick in picks} == {"Tones/2.wav", "Tones/3.wav"}
     info = json.loads(segue("info", "--json").out)
-    assert (info["tracks"], info["model"]) == (3, "timbre")
+    assert (info["tracks"], info["model"]) == (3, "segue-1")
 
 
 def test_skipped_files_are_listed_and_exit_3(segue: Segue, music: Path) -> None:

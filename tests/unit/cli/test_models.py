@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+from embedder.models.registry import SEGUE1
 from tests.unit.cli.conftest import Segue
 
 
@@ -14,10 +15,10 @@ def test_list_names_every_model_and_the_one_in_use(segue: Segue) -> None:
     assert result.code == 0, result.err
     facts = json.loads(result.out)
     assert {one["name"] for one in facts["models"]} >= {"timbre", "efficientat-mn04"}
-    (used,) = [one["name"] for one in facts["models"] if one["used"]]
-    assert used == "timbre"
+    used = [one["name"] for one in facts["models"] if one["used"]]
+    assert used == [one.name for one in SEGUE1]
     text = segue("models", "list")
-    assert "* timbre" in text.out
+    assert "* segue-1" in text.out
     assert "efficientat-mn04" in text.err
 
 

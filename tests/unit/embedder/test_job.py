@@ -19,7 +19,7 @@ from catalog.tracks import Failure, Float32
 from embedder.errors import EmbedderError, SourceError
 from embedder.facts import FACTS, column
 from embedder.job import Outcome, Task, embed
-from embedder.models.registry import MN04, TIMBRE
+from embedder.models.registry import TIMBRE
 from embedder.progress import Silent
 from embedder.settings import EmbeddingSettings
 from tests.unit.embedder.sounds import music, write
@@ -396,13 +396,10 @@ def test_a_killed_job_loses_at_most_what_was_in_flight(
     assert (report.embedded, report.unchanged) == (24 - len(kept), len(kept))
 
 
-def test_a_part_of_a_new_space_does_not_replace_a_whole_snapshot(
-    shelf: Shelf, shared_models: Path
-) -> None:
-    pytest.importorskip("torch", reason="needs torch (make test TORCH=1)")
+def test_a_part_of_a_new_space_does_not_replace_a_whole_snapshot(shelf: Shelf) -> None:
     first = shelf.run().snapshot
     library = LibrarySettings(music=(str(shelf.music),), data=str(shelf.data))
-    settings = EmbeddingSettings(models_dir=str(shared_models))
+    settings = EmbeddingSettings(model="segue-1")
     part = embed(library, settings, Task(limit=2))
     assert part.report.embedded == 2
     assert part.snapshot == first  # the old space stays in force
@@ -413,7 +410,7 @@ def test_a_part_of_a_new_space_does_not_replace_a_whole_snapshot(
     assert whole.report.embedded == 4
     snapshot = open_snapshot(shelf.data)
     assert snapshot is not None
-    assert snapshot.model.name == MN04.name
+    assert snapshot.model.name == "segue-1"
     assert set(snapshot.tag_groups) == {"audioset", "moods"}
 
 

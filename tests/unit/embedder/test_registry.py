@@ -12,6 +12,7 @@ from embedder.models.registry import (
     MN04,
     MN10,
     MOODS,
+    SEGUE1,
     TIMBRE,
     choose_models,
     entry,
@@ -69,33 +70,31 @@ def test_an_unknown_name_meets_the_nearest() -> None:
         entry("efficientnet-mn04")
 
 
-def test_without_weights_auto_is_timbre_and_says_why(tmp_path: Path) -> None:
+def test_auto_is_segue1_with_all_that_rides_on_it(tmp_path: Path) -> None:
     choice = choose_models(EmbeddingSettings(), tmp_path)
-    assert choice.entries == (TIMBRE,)
-    assert "timbre" in choice.reason
-    assert "efficientat-mn04 cannot run" in choice.reason
-    assert "\n" not in choice.reason
+    assert choice.entries == SEGUE1
+    assert choice.reason.endswith("it is part of Segue")
 
 
 @needs_torch
-def test_with_weights_auto_is_mn04_with_moods_beside(tmp_path: Path) -> None:
+def test_by_name_mn04_has_moods_beside(tmp_path: Path) -> None:
     pretend_weights(tmp_path / "models", MN04, MOODS)
-    choice = choose_models(EmbeddingSettings(), tmp_path)
+    choice = choose_models(EmbeddingSettings(model=MN04.name), tmp_path)
     assert choice.entries == (MN04, MOODS)
-    assert str(tmp_path / "models") in choice.reason
+    assert "it is set" in choice.reason
 
 
 @needs_torch
 def test_what_is_there_on_request_is_not_taken_by_itself(tmp_path: Path) -> None:
     pretend_weights(tmp_path / "models", MN10)
-    assert choose_models(EmbeddingSettings(), tmp_path).main is TIMBRE
+    assert choose_models(EmbeddingSettings(), tmp_path).main is SEGUE1[0]
     assert choose_models(EmbeddingSettings(model=MN10.name), tmp_path).main is MN10
 
 
 @needs_torch
 def test_moods_come_only_where_their_weights_are(tmp_path: Path) -> None:
     pretend_weights(tmp_path / "elsewhere", MN04)
-    settings = EmbeddingSettings(models_dir=str(tmp_path / "elsewhere"))
+    settings = EmbeddingSettings(model=MN04.name, models_dir=str(tmp_path / "elsewhere"))
     assert models_dir(settings, tmp_path) == tmp_path / "elsewhere"
     assert choose_models(settings, tmp_path).entries == (MN04,)
 
@@ -105,7 +104,7 @@ def test_damaged_weights_are_no_reason_to_change_the_model_quietly(tmp_path: Pat
     pretend_weights(tmp_path / "models", MN04, MOODS)
     (tmp_path / "models" / MN04.weights[0].file).write_bytes(b"short")
     with pytest.raises(WeightsError, match="wrong size"):
-        choose_models(EmbeddingSettings(), tmp_path)
+        choose_models(EmbeddingSettings(model=MN04.name), tmp_path)
 
 
 @needs_torch

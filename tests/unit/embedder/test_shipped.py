@@ -1,0 +1,66 @@
+"""The weights in the package: whole, small, and giving what they gave when they were shipped."""
+
+import numpy as np
+import pytest
+
+from catalog.tracks import Float32
+from embedder.models.hearing import N_SAMPLES, SAMPLE_RATE_HZ, Hearing
+from embedder.models.registry import PACKAGED, SEGUE1
+from embedder.models.weights import state, verify
+from tests.unit.embedder.sounds import music
+
+#: Four megabytes, as promised.
+MOST_BYTES = 4_000_000
+
+#: The first numbers of the vectors of `sounds()`.
+KNOWN = np.array(
+    [
+        [-0.0885, 0.5491, -0.0578, -0.3858, 0.3388, -0.1309, 0.0922, -0.2203],
+        [-0.1808, 0.4162, -0.3050, -0.4999, 0.3850, -0.2877, -0.0719, -0.2216],
+        [-0.2763, 0.1190, -0.3250, -0.3665, 0.2147, -0.0057, -0.2242, -0.0821],
+    ],
+    np.float32,
+)
+
+
+def sounds() -> Float32:
+    """Two pieces and noise, (3, 320000) float32 at 32 kHz."""
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, N_SAMPLES)
+    return np.stack([music(1, 10, SAMPLE_RATE_HZ), music(2, 10, SAMPLE_RATE_HZ), noise]).astype(
+        "f4"
+    )
+
+
+@pytest.fixture(scope="module")
+def heard() -> Hearing:
+    pytest.importorskip("onnxruntime")
+    from embedder.models.onnxing import OnnxEngine
+
+    return OnnxEngine(PACKAGED / "segue-1.onnx").infer(sounds())
+
+
+def test_the_weights_are_whole_and_small() -> None:
+    for one in SEGUE1:
+        assert state(one.weights, PACKAGED) == "ready"
+        verify(one.weights, PACKAGED)
+    assert sum(path.stat().st_size for path in PACKAGED.iterdir()) <= MOST_BYTES
+
+
+def test_vectors_are_those_that_were_shipped(heard: Hearing) -> None:
+    np.testing.assert_allclose(heard.vectors[:, :8], KNOWN, rtol=1e-3, atol=1e-3)
+
+
+def test_pieces_are_nearer_to_each_other_than_to_noise(heard: Hearing) -> None:
+    unit = heard.vectors / np.linalg.norm(heard.vectors, axis=1, keepdims=True)
+    one, other, noise = unit
+    assert one @ other > max(one @ noise, other @ noise)
+
+
+def test_torch_gives_the_same(heard: Hearing) -> None:
+    pytest.importorskip("torch", reason="needs torch (make test TORCH=1)")
+    from embedder.models.segue1 import TorchEngine
+
+    again = TorchEngine(PACKAGED / "segue-1.safetensors", device="cpu").infer(sounds())
+    for mine, theirs in zip(heard, again, strict=True):
+        cosine = (mine * theirs).sum(1) / np.linalg.norm(mine, axis=1)
+        np.testing.assert_array_less(0.9999, cosine / np.linalg.norm(theirs, axis=1))
