@@ -213,7 +213,7 @@ def _compare(
             asked = {**parameters, "id": song_id} if "Similar" in endpoint else parameters
             steered.call("scrobble", id=song_id, submission="false")
             with _costing(pids) as one:
-                direct.call(endpoint, **asked)
+                answer = direct.call(endpoint, **asked)[2]
             with _costing(pids) as two:
                 _steered(steered, endpoint, asked, next(salts))
             three = None
@@ -236,6 +236,7 @@ def _compare(
                 ratio = statistics.median(times) / base
                 yield {
                     "call": f"{endpoint} {shown}, {label}",
+                    "songs in own answer": answer.count(b'"isDir"'),
                     "own p50 ms": round(base, 1),
                     "p50 ms": round(statistics.median(times), 1),
                     "p95 ms": round(statistics.quantiles(times, n=20)[-1], 1),
