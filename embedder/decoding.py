@@ -68,6 +68,9 @@ _GAP_S: Final = 0.2
 #: died of a few flipped bits in an M4A, which made 54 channels of two).
 _MOST_PLANES: Final = 8
 
+#: How MP4 marks bought music and streams under a key.
+_ENCRYPTED: Final = frozenset({"drms", "enca"})
+
 #: Absurd floats (a broken float WAV) are cut here, 24 dB over full scale.
 _LOUDEST: Final = 16.0
 
@@ -307,6 +310,9 @@ class AudioFile:
         # PyAV gives no codec context where FFmpeg knows no decoder.
         if getattr(stream, "codec_context", None) is None:
             raise DecodingError(DOES_NOT_DECODE, "its codec is unknown")
+        # FFmpeg would decode noise.
+        if stream.codec_context.codec_tag in _ENCRYPTED:
+            raise DecodingError(DOES_NOT_DECODE, "it is encrypted")
         if not stream.codec_context.sample_rate:
             raise DecodingError(DOES_NOT_DECODE, "its sample rate is unknown")
         return stream

@@ -27,7 +27,7 @@ UNITS_PER_S: Final = 14_112_000
 
 #: Frames in a row that make a beginning: two can be chance, and a cut file may end after few.
 _CHAIN: Final = 3
-_HEADER_BYTES: Final = 4
+HEADER_BYTES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,9 @@ class Frame:
 
 def parse_frame(content: bytes, at: int) -> Frame | None:
     """The layer III header at `at`; None for anything else (free format too)."""
-    if len(content) < at + _HEADER_BYTES or at < 0:
+    if len(content) < at + HEADER_BYTES or at < 0:
         return None
-    one, two, three, four = content[at : at + _HEADER_BYTES]
+    one, two, three, four = content[at : at + HEADER_BYTES]
     version, layer = two >> 3 & 3, two >> 1 & 3
     bits, rate = three >> 4, three >> 2 & 3
     if one != 0xFF or two < 0xE0 or version == 1 or layer != 1 or rate == 3 or bits in {0, 15}:
@@ -88,7 +88,7 @@ def find_frame(content: bytes, start: int = 0, like: Frame | None = None) -> int
                 if frame is None or not frame.like(first):
                     break
                 place, known = place + frame.size, known + 1
-            if known == _CHAIN or (known and place >= len(content) - _HEADER_BYTES):
+            if known == _CHAIN or (known and place >= len(content) - HEADER_BYTES):
                 return at
         at = content.find(b"\xff", at + 1)
     return None

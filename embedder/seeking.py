@@ -30,6 +30,7 @@ from embedder.framing import (
 )
 from embedder.id3 import text_frames
 from embedder.mpeg import (
+    HEADER_BYTES,
     UNITS_PER_S,
     Mp3Layout,
     find_frame,
@@ -456,7 +457,8 @@ class Mp3Seeker:
         packets: list[Packet[Any]] = []
         while at is not None and number < last:
             frame = parse_frame(content, at)
-            if (frame is None or at + frame.size > len(content)) and high < layout.end:
+            needed = HEADER_BYTES if frame is None else frame.size
+            if at + needed > len(content) and high < layout.end:
                 more = min(layout.end, high + (high - low) // 8 + BLOCK_BYTES)
                 content += self._file.read_at(high, more - high)
                 high = more

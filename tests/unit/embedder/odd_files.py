@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import wave
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,25 @@ from catalog.tracks import Float32
 from tests.unit.embedder.sounds import chirp, music, write
 
 _ID3 = b"ID3\x04\x00\x00\x00\x00\x07\x76" + b"TIT2\x00\x00\x00\x05\x00\x00\x03Odd\x00" + bytes(999)
+
+
+def _covered(size: int) -> bytes:
+    """An ID3v2.3 tag with a picture of so many bytes and a title behind it."""
+    title = b"TIT2" + (4).to_bytes(4, "big") + b"\0\0" + b"\0Big"
+    frames = b"APIC" + size.to_bytes(4, "big") + b"\0\0" + bytes(size) + title
+    length = bytes(len(frames) >> shift & 0x7F for shift in (21, 14, 7, 0))
+    return b"ID3\x03\0\0" + length + frames
+
+
+def _surround(mono: Float32) -> bytes:
+    """A WAV of six channels."""
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setnchannels(6)
+        file.setsampwidth(2)
+        file.setframerate(44_100)
+        file.writeframes(np.repeat((mono * 20_000).astype("<i2"), 6).tobytes())
+    return content.getvalue()
 
 
 def make_corpus(folder: Path) -> dict[str, bool]:
@@ -59,6 +80,13 @@ def _make(folder: Path) -> Iterator[tuple[str, bool]]:
     yield put("id3 before.flac", _ID3 + whole[".flac"], True)
     cover = b"ID3\x03\x00\x00" + bytes((0x01, 0x40, 0x00, 0x0A)) + b"APIC\x00\x28\x00\x00\x00\x00"
     yield put("big cover.mp3", cover + bytes(3 * 2**20) + whole[".mp3"], True)
+    yield put("huge cover.mp3", _covered(50 * 2**20) + whole[".mp3"], True)
+    (folder / "album in one.cue").write_text('FILE "album in one.flac" WAVE\n  TRACK 01 AUDIO\n')
+    yield put("album in one.flac", whole[".flac"] + b"2", True)
+    minute = sound("g.mp3", music(3, 30.0, 8000), 8000, bit_rate=8000, muxer={"write_xing": "0"})
+    yield put("twelve hours.mp3", minute * 1440, True)
+    yield put("encrypted.m4a", whole[".m4a"].replace(b"mp4a", b"drms"), False)
+    yield put("six channels.wav", _surround(tune[: 44_100 * 6]), True)
     yield put("junk before.mp3", bytes(3000) + whole[".mp3"], True)
     yield put("8 kHz.wav", sound("b.wav", music(2, 12.0, 8000), 8000), True)
     studio = sound("b.flac", chirp(6, 192_000), 192_000)

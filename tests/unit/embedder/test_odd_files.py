@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import wave
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,16 @@ import pytest
 
 from catalog.library import Library
 from catalog.snapshot import open_snapshot
-from embedder.errors import REASONS
+from catalog.tracks import FileFacts
+from embedder.errors import REASONS, DecodingError
+from embedder.facts import Measuring
+from embedder.workers import Workers
+from tests.fidelity.conftest import SOAK_SHARE
 from tests.unit.embedder.odd_files import make_corpus
+from tests.unit.embedder.sounds import music, rate_of, write
 from tests.unit.embedder.test_job import Shelf
+
+FUZZED_FILES = 4000
 
 
 def test_a_folder_of_odd_files(tmp_path: Path, shared_workers: None) -> None:
@@ -36,6 +44,12 @@ def test_a_folder_of_odd_files(tmp_path: Path, shared_workers: None) -> None:
     }
     assert wrong == {}
     assert heard | set(failed) == set(corpus)
+    with Library.open(shelf.data, read_only=True) as library:
+        long = next(one for one in library.tracks() if one.file.path == "twelve hours.mp3")
+        assert long.duration_s == pytest.approx(12 * 3600, rel=0.01)
+        covered = next(one for one in library.tracks() if one.file.path == "huge cover.mp3")
+        assert covered.tags.title == "Big"
+    assert outcome.report.bytes_read < 30 * 2**20  # of 110 MB, of which 50 are a cover
     assert set(failed.values()) <= set(REASONS)
     assert "crashed" not in failed.values()
     assert outcome.report.skipped == len(failed)
@@ -105,6 +119,43 @@ def kill_at_random(shelf: Shelf, times: int, seed: int) -> int:
         kept = now
         open_snapshot(shelf.data, verify=True)
     return hits
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_thousands_of_files_with_flipped_bits(tmp_path: Path) -> None:
+    """Each is heard, or is a failure with a reason; no decoder dies, hangs or says nonsense."""
+    random = np.random.default_rng(0)
+    originals = []
+    for suffix in (".mp3", ".flac", ".m4a", ".opus", ".ogg", ".wav", ".wv", ".aiff"):
+        rate = rate_of(suffix)
+        path = write(tmp_path / f"x{suffix}", music(4, 40.0, rate), rate)
+        originals.append((path, np.frombuffer(path.read_bytes(), np.uint8)))
+    reasons: Counter[str] = Counter()
+    with Workers(timeout_s=30) as workers:
+        for number in range(round(FUZZED_FILES * SOAK_SHARE)):
+            path, content = originals[number % len(originals)]
+            broken = content.copy()
+            # Half of them in the headers, where most is made of a bit.
+            most = broken.size if number % 2 else min(broken.size, 4096)
+            places = random.integers(0, most, random.integers(1, 200))
+            broken[places] ^= (1 << random.integers(0, 8, places.size)).astype(np.uint8)
+            path.write_bytes(broken.tobytes())
+            try:
+                heard = workers.listen(
+                    tmp_path, FileFacts(path.name, broken.size, number), lambda key: [Measuring()]
+                )
+            except DecodingError as error:
+                reasons[error.reason] += 1
+                continue
+            reasons["heard"] += 1
+            for one in heard.analyses:
+                values = one.scores if one.vector is None else one.vector
+                assert values is not None
+                assert np.isfinite(values).all()
+    assert set(reasons) <= {"heard", *REASONS}
+    assert not reasons["crashed"], reasons
+    assert not reasons["timed-out"], reasons
 
 
 def _shelf_to_kill(folder: Path, files: int) -> Shelf:
