@@ -162,7 +162,7 @@ class _NoCookies:
 
 @given(st.lists(st.lists(steps, min_size=1, max_size=8), min_size=1, max_size=6))
 @settings(
-    max_examples=25, deadline=None,
+    max_examples=15, deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 def test_nobody_is_shown_what_another_got(

@@ -133,7 +133,7 @@ requests = st.builds(
     st.lists(requests, min_size=1, max_size=12),
     st.lists(st.tuples(st.integers(0, 2000), st.booleans()), max_size=8),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_mixture_on_one_connection_arrives_as_sent(
     sent: list[bytes], cuts: list[tuple[int, bool]]
 ) -> None:
