@@ -31,8 +31,17 @@ def run(audio: Path, models: Path, tracks: int | None = None) -> list[dict[str, 
     files = walk(audio)
     if tracks is not None:
         files = files[:: max(1, len(files) // tracks)][:tracks]
-    entries = [entry for entry in ENTRIES if not why_not(entry, models)]
-    analysers = {entry.name: load(entry, models, "cpu") for entry in entries}
+    ready = [entry for entry in ENTRIES if not why_not(entry, models)]
+    entries = [entry for entry in ready if not entry.within]
+    analysers = {
+        entry.name: load(
+            entry,
+            models,
+            "cpu",
+            riders=tuple(one for one in ready if one.within == entry.name),
+        )
+        for entry in entries
+    }
     costs = dict.fromkeys(("tags", "read and decode", FACTS_PART, *analysers), 0.0)
     bytes_read = size_bytes = 0
     decoded = 0.0
@@ -67,7 +76,8 @@ def run(audio: Path, models: Path, tracks: int | None = None) -> list[dict[str, 
     for entry in entries:
         if entry.beside:
             continue
-        for names in ([entry.name], [entry.name, *beside]) if entry.weights else ([entry.name],):
+        alone = entry.packaged or not entry.weights
+        for names in ([entry.name],) if alone else ([entry.name], [entry.name, *beside]):
             label = " with ".join(names)
             total = (reading + sum(costs[name] for name in names)) / len(files)
             rows.append(

@@ -318,6 +318,8 @@ def load(
     Raises:
         ModelError, WeightsError: when it cannot run here.
     """
+    if one.within:
+        raise ModelError(f"{one.name} comes with {one.within}: load that, with it as a rider")
     folder = one.folder(models_dir)
     for each in (one, *riders):
         reason = why_not(each, models_dir, engine)

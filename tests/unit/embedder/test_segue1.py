@@ -184,6 +184,12 @@ def test_one_pass_gives_vector_tags_and_moods(exported: Path) -> None:
     np.testing.assert_allclose(heard.vector, np.mean(alone, axis=0), atol=1e-5)
 
 
+def test_moods_are_not_loaded_alone(exported: Path) -> None:
+    _, moods = segue1_entries(exported)
+    with pytest.raises(ModelError, match="comes with segue-1"):
+        load(moods, exported, "cpu")
+
+
 def test_moods_by_numpy_are_those_that_were_trained(exported: Path, checkpoint: Path) -> None:
     from embedder.models.hearing import MoodHead
     from training.export import read_checkpoint
