@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from proxy import calls, headers
 from proxy.calls import Body, Headers, Identity
-from proxy.choosing import Choice, LeftError, by_folder, choose_seeds
+from proxy.choosing import Choice, LeftError, choose_seeds
 from proxy.composing import Composed, dress, refusal
 from proxy.composing import marks as response_marks
 from proxy.decisions import (
@@ -32,8 +32,8 @@ from proxy.decisions import (
     is_probe,
 )
 from proxy.errors import UpstreamError
-from proxy.gathering import Gathered, gather
-from proxy.hydration import Asker, RefusedError, Reply
+from proxy.gathering import Gathered, confirm, gather
+from proxy.hydration import Asker, RefusedError
 from proxy.knowledge import Knowledge, View
 from proxy.metrics import Metrics
 from proxy.observation import OBSERVED, WRITES, OkTap, observe
@@ -47,7 +47,7 @@ from proxy.upstream import Upstream
 from proxy.why import MOST_SONGS, Explanations, ServedList, ServedSong, Why
 from ranker.settings import RankingSettings
 from subsonic.envelope import Format, wanted_format
-from subsonic.errors import LOGIN_ERRORS, NOT_AUTHORISED, NOT_FOUND, AnswerError
+from subsonic.errors import LOGIN_ERRORS, AnswerError
 from subsonic.parameters import ParameterError, Parameters
 
 _log = logging.getLogger("segue.steering")
@@ -275,7 +275,7 @@ class Steering:
             if plan.probe:
                 await asker.ask("ping")
                 session = await self._await_playing(asked)
-            first, seeds = await self._confirm(asker, view, choose_seeds(plan, view, session))
+            first, seeds = await confirm(asker, view, choose_seeds(plan, view, session))
             if len(plan.folder_ids) > 1 and not set(plan.folder_ids) <= await asker.folder_ids():
                 raise LeftError("folder-not-seen")  # one unknown is the upstream's own error
         confirmed = self.sessions.get(asked.identity) or session
@@ -317,30 +317,6 @@ class Steering:
             month=localtime(wall_s).tm_mon if abs(wall_s) < 1e11 else 0,
             chance=zlib.crc32(f"{user}\0{day}".encode("utf-8", "replace")) + 1,
         )
-
-    async def _confirm(
-        self, asker: Asker, view: View, seeds: Sequence[int]
-    ) -> tuple[Reply, Sequence[int]]:
-        """The first answer to this login, and those seeds that this user may see.
-
-        An artist's songs may lie in several music folders: one song of each is asked for.
-        """
-        first: Reply | None = None
-        seen: list[int] = []
-        refused = RefusedError(NOT_FOUND)
-        for group in by_folder(seeds, view):
-            try:
-                reply, _ = await asker.song(view.links.song_id(group[0]))
-            except RefusedError as error:
-                if error.code not in (NOT_FOUND, NOT_AUTHORISED):
-                    raise  # the login itself: asking again would only count as another try
-                refused = error
-                continue
-            first = first or reply
-            seen += group
-        if first is None:
-            raise refused
-        return first, seen
 
     async def _await_playing(self, asked: _Asked) -> Session:
         """The session once it is known what plays, or as it is after `AWAIT_PLAYING_S`.
