@@ -1,6 +1,6 @@
 """The job over large libraries: bytes and round trips, a slow mount, reruns, publishing.
 
-python -m bench.library [reading] [rerun] [publishing]
+python -m bench.library [reading] [rerun] [moves] [publishing]
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import wave
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -24,6 +25,8 @@ from catalog.library import FILE_NAME, Library
 from catalog.settings import LibrarySettings
 from catalog.tracks import Analysis, FileFacts, Tags
 from embedder.decoding import AudioFile
+from embedder.facts import FACTS
+from embedder.fingerprint import FINGERPRINT
 from embedder.job import embed
 from embedder.models.registry import MN04, MOODS, TIMBRE, Entry
 from embedder.settings import EmbeddingSettings
@@ -43,6 +46,7 @@ FORMATS = (
 )
 FILES_ON_MOUNT = 40
 RERUN_TRACKS = 100_000
+MOVED_TRACKS = 10_000
 PUBLISHED_TRACKS = (10_000, 100_000, 500_000)
 PUBLISHED_MODELS = ((TIMBRE,), (MN04, MOODS))
 
@@ -148,6 +152,81 @@ def rerun(folder: Path) -> Rows:
     ]
 
 
+def moves(folder: Path) -> Rows:
+    """Files that were all moved, then all touched: nothing is heard again, and little is read.
+
+    Four-minute WAV files, empty but for some noise every fourth second, and a library that knows them.
+    """
+    music, data = folder / "music", folder / "data"
+    random = np.random.default_rng(0)
+    size = 0
+    with Library.open(data) as library:
+        (music / "old").mkdir(parents=True)
+        root = library.root_id(music.resolve())
+        for number in range(MOVED_TRACKS):
+            path = music / "old" / f"{number}.wav"
+            _write_sparse(path, random)
+            with AudioFile(path) as audio:
+                fetched = audio.fetch()
+            status = path.stat()
+            size += status.st_size
+            library.store(
+                root,
+                FileFacts(f"old/{number}.wav", status.st_size, status.st_mtime_ns),
+                fetched.content_key,
+                fetched.duration_s,
+                Tags(str(number)),
+                [
+                    Analysis(TIMBRE.model, np.ones(TIMBRE.dim, np.float32)),
+                    Analysis(FACTS, scores=np.ones(len(FACTS.labels), np.float32)),
+                    Analysis(FINGERPRINT, np.ones(FINGERPRINT.dim, np.float32)),
+                ],
+            )
+    settings = EmbeddingSettings(model=TIMBRE.name, most_gone=1.0)
+    rows: list[Mapping[str, object]] = []
+    for what in ("moved", "touched"):
+        if what == "moved":
+            (music / "old").rename(music / "new")
+        else:
+            for path in (music / "new").iterdir():
+                os.utime(path, (1, 1))
+        started = time.process_time()
+        wall = time.monotonic()
+        report = embed(LibrarySettings(music=(str(music),), data=str(data)), settings).report
+        rows.append(
+            {
+                f"files {what}": MOVED_TRACKS,
+                "embedded": report.embedded,
+                "known again": report.moved,
+                "of the bytes": f"{report.bytes_read / size:.3f}",
+                "reads a file": round(report.reads / MOVED_TRACKS, 1),
+                "seconds": round(time.monotonic() - wall, 1),
+                "core-seconds of the job itself": round(time.process_time() - started, 1),
+            }
+        )
+    return rows
+
+
+def _write_sparse(path: Path, random: np.random.Generator) -> None:
+    """Four minutes of 44.1 kHz in 16 bits, mono, with a little noise every fourth second."""
+    rate, seconds = 44_100, 240
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.setnframes(rate * seconds)
+        file.writeframes(random.bytes(16))
+    with path.open("r+b") as raw:
+        for second in range(0, seconds, 4):
+            raw.seek(44 + second * rate * 2)
+            raw.write(random.bytes(16))
+        raw.truncate(44 + rate * seconds * 2)
+        raw.seek(4)
+        raw.write((36 + rate * seconds * 2).to_bytes(4, "little"))
+        raw.seek(40)
+        raw.write((rate * seconds * 2).to_bytes(4, "little"))
+
+
 _PUBLISH = """
 import os
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as `segue embed` does
@@ -245,6 +324,8 @@ def fill(
             )
             for one in models
         ]
+        heard.append(Analysis(FACTS, scores=np.ones(len(FACTS.labels), np.float32)))
+        heard.append(Analysis(FINGERPRINT, np.ones(FINGERPRINT.dim, np.float32)))
         library.store(root, first, "k0", 200.0, Tags("1"), heard)
     with closing(sqlite3.connect(data / FILE_NAME)) as database, database:
         database.executemany(
@@ -257,6 +338,18 @@ def fill(
                 for i in range(1, count)
             ),
         )  # fmt: skip
+        measured = np.ones(len(FACTS.labels), "<f4").tobytes()
+        database.executemany(
+            "INSERT INTO scores VALUES (?, ?, ?)",
+            ((len(models) + 1, i + 1, measured) for i in range(1, count)),
+        )
+        database.executemany(
+            "INSERT INTO vectors VALUES (?, ?, ?)",
+            (
+                (len(models) + 2, i + 1, random.random(FINGERPRINT.dim, np.float32).tobytes())
+                for i in range(1, count)
+            ),
+        )
         for model_id, one in enumerate(models, 1):
             # Scores of the thousandths, as networks give them; a thousand rows, again and again.
             for table, width, rows in (
@@ -281,6 +374,7 @@ def fill(
 PARTS: Mapping[str, Callable[[Path], Rows]] = {
     "reading": reading,
     "rerun": rerun,
+    "moves": moves,
     "publishing": publishing,
 }
 

@@ -6,17 +6,22 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from catalog.library import Library
 from catalog.merging import Merged, merge
 from catalog.tracks import Model
 from embedder.errors import EmbedderError
 from embedder.facts import FACTS
+from embedder.fingerprint import FINGERPRINT
 from embedder.lock import only_job
 from embedder.models.registry import ENTRIES
 from embedder.progress import SILENT, Progress
 from embedder.publication import Publication
 from embedder.settings import EmbeddingSettings
+
+#: What every run measures beside its models: nothing that is published as vectors or tags.
+_MEASURED: Final = frozenset({FACTS.name, FINGERPRINT.name})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ def _models(library: Library) -> list[Model]:
     """What to publish: the vectors that most tracks have, and of each kind of tags the same."""
     places = {one.name: place for place, one in enumerate(ENTRIES)}
     ranked = sorted(
-        (one for one in library.models() if one.name != FACTS.name),  # measured, no model
+        (one for one in library.models() if one.name not in _MEASURED),
         key=lambda one: (-library.count_analysed(one), places.get(one.name, len(places))),
     )
     main = next((one for one in ranked if one.dim and library.count_analysed(one)), None)
