@@ -22,7 +22,7 @@ from training.preparation import FRAMES_PER_S
 from training.recipe import Recipe
 from training.students import CANDIDATES, Averaged, Student
 from training.teachers import Teacher
-from training.validation import Ears, Validation
+from training.validation import WINDOW_S, Ears, Validation
 
 DIM: Final = 512
 CHECKPOINT: Final = "checkpoint.pt"
@@ -35,6 +35,8 @@ _RARE: Final = 0.05
 _HEARD: Final = 16
 #: Windows from which the new heads get their start.
 _BEGUN_WITH: Final = 1200
+#: Windows of each excerpt whose mean the vectors are centred on in the end.
+_CENTRED_BY: Final = 2
 #: Damaged windows that tell along which axes damage moves the teachers.
 _TWINS: Final = 400
 
@@ -370,10 +372,32 @@ class Training:
         other.load_state_dict(self.averaged.state)
         return _channels_last(other).eval()
 
+    @torch.no_grad()
+    def _centre(self, student: Student) -> None:
+        """Take the mean vector of the music that was learnt from off the vector's bias.
+
+        Cosines of raw vectors then mean something too, also in a library too small to be centred
+        on itself.
+        """
+        rows = torch.arange(len(self._bank)).repeat_interleave(_CENTRED_BY)
+        seconds = self._bank.length[rows] / FRAMES_PER_S
+        places = (torch.arange(len(rows)) % _CENTRED_BY) / max(1, _CENTRED_BY - 1)
+        starts_s = places * (seconds - WINDOW_S).clamp(min=0)
+        means = [
+            student(self._bank.read(row, torch.zeros_like(row), at, WINDOW_S), moods_teach=False)[0]
+            for row, at in zip(
+                torch.split(rows, _HEARD), torch.split(starts_s, _HEARD), strict=True
+            )
+        ]
+        last: Any = student.network.head[2]
+        last.bias -= torch.cat(means).mean(0)
+
     def save(self) -> None:
         """The averaged weights as a checkpoint, and the state to go on."""
         self.folder.mkdir(parents=True, exist_ok=True)
         best = self.best()
+        if self.step >= self.recipe.steps:
+            self._centre(best)
         taught = self.recipe.moods > 0 and not bool(self._bank.moods.isnan().all())
         checkpoint = {
             "network": best.network_state(),
