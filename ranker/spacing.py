@@ -11,7 +11,7 @@ Greedy, over the best rows. The next pick is the one with the best score less
 
 Players shuffle what they get. So that no artist comes three times in a row in any order of the
 answer after what was heard, an answer has at most two songs of an artist (more of a long one), one
-where the last song was theirs, and none where the last two were; unless nothing else is left.
+where the last song was theirs, and none where the last two were; unless all others are strangers.
 """
 
 from __future__ import annotations
@@ -36,6 +36,10 @@ RECENT: Final = 12
 #: So many songs of one artist in an answer of up to ten, and one more for each further ten.
 MOST_OF_AN_ARTIST: Final = 2
 _PER_SONGS: Final = 10
+
+#: … where another artist's song is worse by no more deviations than this: where a kind has one
+#: artist, strangers would be worse than a third song.
+GIVE_WAY: Final = 1.0
 
 _DECAY: Final = 0.5 ** (1 / HALF_LIFE)
 
@@ -87,7 +91,7 @@ def order(
         if value[at] == -np.inf:
             break
         if room is not None:
-            at = _with_room(value, artists, at, room)
+            at = _with_room(value, artists, at, room, GIVE_WAY * spread)
         placed.append(Placed(at, float(artist[at]), float(album[at]), float(crowd[at])))
         left[at] = -np.inf
         if recordings[at] >= 0:
@@ -125,13 +129,17 @@ def _room(recent: NDArray[np.int32], count: int) -> _Room:
 
 
 def _with_room(
-    value: NDArray[np.float64], artists: NDArray[np.int32], best: int, room: _Room
+    value: NDArray[np.float64],
+    artists: NDArray[np.int32],
+    best: int,
+    room: _Room,
+    most_lost: float,
 ) -> int:
-    """The best row whose artist has room; the best of all where none has."""
+    """The best row whose artist has room; the best of all where that would lose too much."""
     if room.take(int(artists[best])):
         return best
     for at in np.argsort(-value, kind="stable").tolist():
-        if value[at] == -np.inf:
+        if value[at] < value[best] - most_lost:
             break
         if room.take(int(artists[at])):
             return int(at)

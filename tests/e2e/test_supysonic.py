@@ -175,7 +175,7 @@ def test_random_after_similar_continues_the_same_act(
     assert reply.mark == "steered"
     found = reply.content["randomSongs"]["song"]
     electronic = {"Techno", "Drum and Bass", "Chiptune", "Bossa Nova"}
-    assert sum(song["genre"] in electronic for song in found[:5]) >= 4
+    assert sum(song["genre"] in electronic for song in found[:5]) >= 3
 
 
 @pytest.mark.parametrize(

@@ -97,13 +97,20 @@ def test_no_shuffle_of_an_answer_can_bring_an_artist_three_times_in_a_row(
     heard: tuple[int, ...], count: int, most: int, tmp_path: Path
 ) -> None:
     artists = [0] * 10 + list(range(1, 21))
-    snapshot = styled(tmp_path, [0] * 10 + [1] * 20, artists=artists, noise=0.1)
-    settings = replace(SETTINGS, artist_repetition=0.01)  # its own artist is all that is near
+    snapshot = styled(tmp_path, [0] * 30, artists=artists, noise=0.1)
+    settings = replace(SETTINGS, artist_repetition=0.01)
     context = Context(heard=heard, excluded=frozenset(heard))
     picks = rows(rank(snapshot, [Seed(heard[0])], context, settings, count))
     others = [artists[row] for row in picks]
     assert others.count(0) <= most
     assert len(picks) == count
+
+
+def test_where_a_kind_has_one_artist_it_still_comes(tmp_path: Path) -> None:
+    artists = [0] * 10 + list(range(1, 21))
+    snapshot = styled(tmp_path, STYLES, artists=artists, noise=0.1)
+    picks = rows(rank(snapshot, [Seed(0)], Context(), SETTINGS, 5))
+    assert sum(artists[row] == 0 for row in picks) >= 2
 
 
 def test_one_artist_for_all_is_still_a_library(tmp_path: Path) -> None:
