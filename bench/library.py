@@ -155,7 +155,7 @@ def rerun(folder: Path) -> Rows:
 def moves(folder: Path) -> Rows:
     """Files that were all moved, then all touched: nothing is heard again, and little is read.
 
-    Four-minute WAV files, empty but for some noise every fourth second, and a library that knows them.
+    Four-minute WAV files with some noise every fourth second, and a library that knows them.
     """
     music, data = folder / "music", folder / "data"
     random = np.random.default_rng(0)
