@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,11 +65,10 @@ def recode(source: Path, copy: Copy, path: Path) -> None:
         form = stream.codec_context.codec.audio_formats[0].name
         size = stream.codec_context.frame_size or None
         resampler = av.AudioResampler(form, copy.layout, copy.rate_hz, frame_size=size)
-        for frame in music.decode(audio=0):
+        for frame in chain(music.decode(audio=0), [None]):
             for part in resampler.resample(frame):
+                part.pts = None  # the source's time base is not the copy's
                 container.mux(stream.encode(part))
-        for part in resampler.resample(None):
-            container.mux(stream.encode(part))
         container.mux(stream.encode(None))
 
 

@@ -287,7 +287,7 @@ class AudioFile:
             raise
         try:
             with _explained():
-                self._stream = self._audio_stream()
+                self._stream = self._found_stream()
         except DecodingError:
             self.close()
             raise
@@ -302,6 +302,18 @@ class AudioFile:
             buffer_size=_BUFFER_BYTES,
             metadata_errors="replace",
         )
+
+    def _found_stream(self) -> AudioStream:
+        """The audio; a seeker that was wrong about the file is given up for FFmpeg's own guess."""
+        try:
+            return self._audio_stream()
+        except DecodingError:
+            if self._seeker is None:
+                raise
+            self._container.close()
+            self._seeker = None
+            self._container = self._open()
+            return self._audio_stream()
 
     def _audio_stream(self) -> AudioStream:
         if not self._container.streams.audio:

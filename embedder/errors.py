@@ -9,7 +9,7 @@
     └── DecodingError    one file gives no audio; the job lists it and goes on
 """
 
-from typing import Final
+from typing import Final, Self
 
 
 class EmbedderError(Exception):
@@ -64,3 +64,7 @@ class DecodingError(EmbedderError):
         super().__init__(f"{REASONS[reason]}: {detail}" if detail else REASONS[reason])
         self.reason = reason
         self.detail = detail or REASONS[reason]
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str]]:
+        """Pickled as it was raised: what crosses to another process is the same error."""
+        return type(self), (self.reason, self.detail)

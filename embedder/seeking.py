@@ -99,6 +99,14 @@ class Seeker(Protocol):
         ...
 
 
+#: How files begin that are no MP3: RIFF, RF64, AIFF, Matroska, ASF, Monkey's Audio, WavPack, TTA,
+#: CAF, DSF, AU, Musepack.
+_OTHERS: Final = (
+    b"RIFF", b"RF64", b"FORM", b"\x1aE\xdf\xa3", b"0&\xb2u", b"MAC ", b"wvPk", b"TTA1",
+    b"caff", b"DSD ", b".snd", b"MPCK", b"MP+",
+)  # fmt: skip
+
+
 def open_seeker(file: CachedFile) -> Seeker | None:
     """The seeker for what a file holds, whatever its name says; None leaves it to FFmpeg."""
     start = 0
@@ -109,6 +117,9 @@ def open_seeker(file: CachedFile) -> Seeker | None:
         return FlacSeeker.open(file, start)
     if magic == b"OggS":
         return OggSeeker.open(file, start)
+    # Samples and pictures may hold what looks like the frames of an MP3.
+    if magic.startswith(_OTHERS) or file.read_at(start + 4, 4) == b"ftyp":
+        return None
     return Mp3Seeker.open(file, start)
 
 

@@ -1,3 +1,5 @@
+import pickle
+import struct
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -132,6 +134,24 @@ def test_what_is_shorter_than_a_window_is_repeated(tmp_path: Path) -> None:
     assert len(excerpts.windows) == 1
     assert batch.shape == (1, 320_000)
     np.testing.assert_array_equal(batch[0, :96_000], batch[0, 96_000:192_000])
+
+
+def test_samples_that_look_like_an_mp3_are_still_samples(tmp_path: Path) -> None:
+    """A soundtrack's WAV was taken for an MP3 whose rate nobody knew."""
+    frame = bytes.fromhex("fffb9064") + bytes(413)
+    tone = (chirp(30, 22_050) * 32_000).astype("<i2").tobytes()
+    samples = tone[:60] + frame * 6 + tone[60:]
+    head = b"RIFF" + struct.pack("<I", 36 + len(samples)) + b"WAVEfmt "
+    head += struct.pack("<IHHIIHH", 16, 1, 1, 22_050, 44_100, 2, 16)
+    head += b"data" + struct.pack("<I", len(samples))
+    path = tmp_path / "odd.wav"
+    path.write_bytes(head + samples)
+    assert hear(path).duration_s == pytest.approx(len(samples) / 44_100, abs=0.01)
+
+
+def test_an_error_comes_whole_from_another_process() -> None:
+    error = pickle.loads(pickle.dumps(DecodingError("does-not-decode", "its rate is unknown")))
+    assert (error.reason, error.detail) == ("does-not-decode", "its rate is unknown")
 
 
 def test_one_second_is_enough(tmp_path: Path) -> None:
