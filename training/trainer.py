@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -434,9 +435,9 @@ class Training:
             return
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, pickle.UnpicklingError) as error:
             raise CheckpointError(
-                f"{path} cannot be read ({error}): delete it to start anew"
+                f"{path} cannot be read ({_first(error)}): delete it to start anew"
             ) from error
         if state["recipe"] != json.dumps(asdict(self.recipe), sort_keys=True):
             raise CheckpointError(
@@ -477,8 +478,12 @@ def fill(student: Student, path: Path) -> None:
         student.load_network(state["network"])
         if state["moods"] is not None:
             student.moods.load_state_dict(state["moods"])
-    except (OSError, RuntimeError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error})") from error
+    except (OSError, RuntimeError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{path} cannot be read ({_first(error)})") from error
+
+
+def _first(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _channels_last(student: Student) -> Student:

@@ -90,7 +90,7 @@ class Validation:
         scores = clean @ clean.T
         scores[self._bank.track[:, None] == self._bank.track] = -2
         source = self._bank.source
-        hit = source[scores.topk(NEIGHBOURS, 1).indices] == source[:, None]
+        hit = source[scores.topk(min(NEIGHBOURS, len(scores)), 1).indices] == source[:, None]
         several = torch.bincount(source)[source] > 1
         return float(hit[several].float().mean())
 
