@@ -1,7 +1,8 @@
 """Who hears the codec: each model on a folder of real music and on copies of it, recoded.
 
-A track's own copy should be nearer to it than every other track is, and the five nearest from other
-albums should not be those that came in the same file format. Vectors are centred on the originals.
+A track's own copy should be nearer to it than every other recording is, and the five nearest from
+other albums should not be those that came in the same file format. Vectors are centred on the
+originals. Other copies of a recording in the folder itself (by fingerprint) do not count as others.
 
     python -m bench.codecs --audio DIR --models DIR [--tracks N] [--segue1 FOLDER]
 """
@@ -27,6 +28,8 @@ from catalog.tracks import Float32
 from embedder.decoding import AudioFile
 from embedder.derivation import centre, unit
 from embedder.excerpts import Excerpts
+from embedder.facts import measure
+from embedder.fingerprint import MOST_WRONG, wrong_bits
 from embedder.models.registry import ENTRIES, Entry, load, segue1_entries, why_not
 from embedder.publish import standardise
 from embedder.source import walk
@@ -100,19 +103,20 @@ def _vectors(excerpts: Excerpts, models: Path, segue1: Path | None) -> list[Floa
 
 def _heard(path: Path) -> Excerpts:
     with AudioFile(path) as audio:
-        return audio.fetch().decode()
+        return audio.fetch().decode(loudness=True)
 
 
-def _hear(order: tuple[Path, Path, Path | None]) -> list[list[Float32]]:
-    """Of a track and each of its copies, every model's vector."""
+def _hear(order: tuple[Path, Path, Path | None]) -> tuple[list[list[Float32]], Float32, float]:
+    """Of a track and each of its copies, every model's vector; its fingerprint and length."""
     path, models, segue1 = order
-    found = [_vectors(_heard(path), models, segue1)]
+    original = _heard(path)
+    found = [_vectors(original, models, segue1)]
     with tempfile.TemporaryDirectory() as folder:
         for copy in COPIES:
             target = Path(folder) / f"copy{copy.suffix}"
             recode(path, copy, target)
             found.append(_vectors(_heard(target), models, segue1))
-    return found
+    return found, measure(original).fingerprint, original.duration_s
 
 
 def strangers() -> list[Excerpts]:
@@ -137,18 +141,35 @@ def run(
     formats = np.unique([path.suffix.lower() for path in files], return_inverse=True)[1]
     orders = [(path, models, segue1) for path in files]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        heard = list(pool.map(_hear, orders))
+        answers = list(pool.map(_hear, orders))
+    heard = [vectors for vectors, *_ in answers]
     foreign = [_vectors(one, models, segue1) for one in strangers()]
+    same = _same(answers)
     rows = []
     for column, entry in enumerate(entries(models, segue1)):
         versions = [np.stack([one[i][column] for one in heard]) for i in range(1 + len(COPIES))]
         odd = np.stack([one[column] for one in foreign])
-        rows.append({"model": entry.name} | _figures(entry, versions, odd, albums, formats))
+        rows.append({"model": entry.name} | _figures(entry, versions, odd, albums, formats, same))
     return rows
 
 
+def _same(answers: Sequence[tuple[list[list[Float32]], Float32, float]]) -> Any:
+    """(n, n) bool: the same recording; only what some model finds alike is looked at closely."""
+    alike = unit(centre(np.stack([vectors[0][0] for vectors, *_ in answers])))
+    same = np.eye(len(answers), dtype=bool)
+    for i, j in np.argwhere(np.triu(alike @ alike.T > 0.7, 1)):
+        (_, one, one_s), (_, other, other_s) = answers[i], answers[j]
+        same[i, j] = same[j, i] = wrong_bits(one, other, one_s, other_s) < MOST_WRONG
+    return same
+
+
 def _figures(
-    entry: Entry, versions: Sequence[Float32], odd: Float32, albums: Any, formats: Any
+    entry: Entry,
+    versions: Sequence[Float32],
+    odd: Float32,
+    albums: Any,
+    formats: Any,
+    same: Any,
 ) -> dict[str, object]:
     if entry.unscaled:
         whole = standardise(np.concatenate([*versions, odd]))
@@ -156,15 +177,16 @@ def _figures(
         odd = whole[-len(odd) :]
     clean = unit(centre(versions[0]))
     mean = versions[0].mean(0)
-    scores = clean @ clean.T
-    np.fill_diagonal(scores, -2)
+    alike = clean @ clean.T
+    np.fill_diagonal(alike, -2)
+    scores = np.where(same, -2, alike)
     found: dict[str, object] = {}
     near = nearest(clean, NEIGHBOURS)
     found["P@5 same game"] = round(float((albums[near] == albums[:, None]).mean()), 3)
     for copy, vectors in zip(COPIES, versions[1:], strict=True):
         own = (clean * unit(vectors - mean)).sum(1)
         found[copy.name] = round(float((own > scores.max(1)).mean()), 3)
-    elsewhere = np.where(albums[:, None] == albums, -2, scores)
+    elsewhere = np.where(albums[:, None] == albums, -2, alike)
     others = np.argsort(-elsewhere, axis=1, kind="stable")[:, :NEIGHBOURS]
     found["same format"] = round(float((formats[others] == formats[:, None]).mean()), 3)
     raw = unit(versions[0])

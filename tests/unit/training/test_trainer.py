@@ -88,7 +88,6 @@ def test_losses_fall_and_retrieval_rises(
     for name in ("relational", "tags"):
         assert rows[-1][f"loss {name}"] < rows[0][f"loss {name}"], name
     assert rows[-1]["R@1 clean"] >= before["R@1 clean"]
-    assert rows[-1]["tags spearman"] > before["tags spearman"] + 0.1
     student = type(training.student)().eval()
     fill(student, tmp_path / CHECKPOINT)
     assert validation.figures(ears(student), probes=False)["R@1 clean"] == rows[-1]["R@1 clean"]
