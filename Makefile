@@ -8,7 +8,7 @@ SHARED ?= ../shared
 TORCH ?= $(if $(wildcard $(SHARED)/models/mn04_as_mAP_432.pt),1,0)
 DEV_LOCK := $(if $(filter 1,$(TORCH)),requirements/dev-torch.txt,requirements/dev.txt)
 
-.PHONY: demo test soak bench lint types format lock clean
+.PHONY: demo test soak bench train lint types format lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/segue demo $(if $(ONCE),--once) $(if $(MUSIC),--music "$(MUSIC)")
@@ -21,6 +21,10 @@ soak: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench
+
+# A short training from nothing, on music that Segue composes; docs/models/segue-1.md has the real one.
+train: $(VENV)/.train
+	$(BIN)/python -m training demo --work .train
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -49,6 +53,11 @@ $(VENV)/.dev: $(DEV_LOCK) pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@ $(VENV)/.demo
 
+$(VENV)/.train: requirements/dev-torch.txt pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev-torch.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
 # Needs uv (pip install uv). Names and hashes only: the locks name no index, so any mirror serves.
 LOCK := uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" --build-isolation
 lock:
@@ -60,4 +69,4 @@ lock:
 	$(LOCK) --extra dev --extra train requirements/build.in -o requirements/dev-torch.txt
 
 clean:
-	rm -rf $(VENV) .demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .demo .train build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -48,6 +48,12 @@ def _embedding() -> Rows:
     return run(AUDIO, MODELS)
 
 
+def _codecs() -> Rows:
+    from bench.codecs import run
+
+    return run(AUDIO, MODELS)
+
+
 def _engines() -> Rows:
     from bench.engines import run
 
@@ -97,6 +103,7 @@ BENCHMARKS: tuple[tuple[str, str, bool, Callable[[], Rows]], ...] = (
     ("ranking", "ranking alone: time and recall, synthetic libraries", False, _ranking),
     ("demo", "P@5, same manner, the demo's own music", False, _demo),
     ("embedding", "core-seconds a track", True, _embedding),
+    ("codecs", "who hears the codec: each model and recoded music", True, _codecs),
     ("engines", "segue-1 by onnxruntime and torch (needs the extra train)", False, _engines),
     ("library", "the job over large libraries", False, _library),
     ("steering", "steered calls beside the upstream's getSong; memory of serve", False, _steering),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -62,3 +63,13 @@ def shared_traces() -> Path:
 def shared_contracts() -> Path:
     """OpenSubsonic's JSON schemas."""
     return _shared("contracts", "opensubsonic")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interruptible() -> None:
+    """Ctrl-C reaches what the tests start, also where the tests themselves run in the background.
+
+    A shell lets its background jobs ignore SIGINT, and every process they start inherits that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

