@@ -99,7 +99,7 @@ def _demo(options: argparse.Namespace) -> None:
     from training.demonstration import demonstrate
 
     first, last = demonstrate(options.work, options.models, options.steps, _show)
-    for name in ("loss", "R@1 recoded"):
+    for name in ("loss", "R@1 clean", "tags spearman"):
         print(f"{name}: {first[name]:.3f} → {last[name]:.3f}")
 
 
