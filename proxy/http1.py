@@ -290,7 +290,9 @@ class Connection(asyncio.BufferedProtocol):
             self._tainted = True
             return
         status = self._parser.get_status_code()
-        if 100 <= status < 200 and status != 101:
+        if status < 100:  # llhttp takes any three digits; 0 would read as no answer yet
+            raise ValueError("a status that is none")
+        if status < 200 and status != 101:
             self._interim = True
             return
         if status == 101 and not self._upgrade:

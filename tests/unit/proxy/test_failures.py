@@ -45,6 +45,15 @@ async def test_refused_is_502_in_the_clients_own_format() -> None:
         assert (head.status, head.body) == (502, b"")
 
 
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+async def test_a_status_that_is_none_is_no_answer(method: bytes) -> None:
+    upstream = RawUpstream(answer=b"HTTP/1.1 000 None\r\nContent-Length: 2\r\n\r\nok")
+    async with proxied(upstream) as proxy:
+        client = await proxy.client()
+        for _ in range(2):
+            assert (await asyncio.wait_for(client.get(b"/x", method=method), 2)).status == 502
+
+
 async def test_a_forms_own_format_counts() -> None:
     body = b"u=a&p=b&f=json"
     async with proxied(url=DOWN) as proxy:
