@@ -131,7 +131,7 @@ class Why:
         login = parameters.with_values(**defaults)
         asker = Asker(self._upstream, login, onward, Format.JSON, by_form=by_form)
         try:
-            await asker.ask("ping")
+            await asker.ask("getMusicFolders")  # some servers answer ping to whoever asks
         except RefusedError:
             return await self._refuse(send, readable, "the music server refused this login")
         except (UpstreamError, AnswerError, TimeoutError):

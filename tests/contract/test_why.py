@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from proxy.why import MOST_IN_ALL, MOST_LISTS, Explanations, ServedList
@@ -48,7 +50,20 @@ async def test_every_time_the_server_is_asked_whether_the_login_is_good(house: H
     await why(house)
     house.server.users["admin"].password = "changed"
     assert await why(house, password="sesame") == {"error": "the music server refused this login"}
-    assert house.server.asked("ping") == 2
+    assert house.server.asked("getMusicFolders") == 2
+
+
+async def test_a_ping_that_greets_everyone_opens_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = house.server._answer
+
+    def greeting(endpoint: str, *rest: Any) -> tuple[str, dict[str, Any]]:
+        return ("ok", {}) if endpoint == "ping" else answer(endpoint, *rest)
+
+    monkeypatch.setattr(house.server, "_answer", greeting)
+    await house.songs("getSimilarSongs", id="song0002", count=5)
+    assert await why(house, password="guess") == {"error": "the music server refused this login"}
 
 
 async def test_readable_form_escapes_what_files_say(house: House) -> None:
