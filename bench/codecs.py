@@ -55,7 +55,7 @@ COPIES: Final = (
     Copy("22 kHz mono", ".wav", "pcm_s16le", 22_050, "mono", None),
 )
 
-#: Sounds that are no music: name, and whether some music may well be near.
+#: Sounds that are no music.
 STRANGERS: Final = ("near-silence", "white noise", "pink noise", "440 Hz tone")
 
 
@@ -92,13 +92,7 @@ def _analysers(models: Path, segue1: Path | None) -> tuple[Any, ...]:
 
 
 def _vectors(excerpts: Excerpts, models: Path, segue1: Path | None) -> list[Float32]:
-    found = []
-    for analyser in _analysers(models, segue1):
-        said = analyser.analyse(excerpts)
-        vector = (said[0] if isinstance(said, tuple) else said).vector
-        assert vector is not None
-        found.append(vector)
-    return found
+    return [analyser.analyse(excerpts)[0].vector for analyser in _analysers(models, segue1)]
 
 
 def _heard(path: Path) -> Excerpts:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-import av
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from catalog.snapshot import Snapshot
 from embedder.derivation import centre, whiten
 from embedder.excerpts import resample
 from training.musicnn import RATE_HZ, WEIGHTS, WINDOW_S, MusiCNN
+from training.preparation import decode
 
 MOST_WINDOWS: Final = 10
 
@@ -36,10 +36,7 @@ def judge(snapshot: Snapshot, audio: Path, models: Path, kept: Path) -> NDArray[
 
 
 def _hear(network: MusiCNN, path: Path) -> NDArray[np.float32]:
-    with av.open(str(path)) as container:
-        parts = [_mono(frame) for frame in container.decode(audio=0)]
-        rate = container.streams.audio[0].rate
-    samples = resample(np.concatenate(parts), rate, RATE_HZ)
+    samples = resample(*decode(path), RATE_HZ)
     size = int(WINDOW_S * RATE_HZ)
     samples = np.resize(samples, max(size, len(samples)))
     starts = np.linspace(0, len(samples) - size, MOST_WINDOWS).astype(int)
@@ -47,12 +44,3 @@ def _hear(network: MusiCNN, path: Path) -> NDArray[np.float32]:
     with torch.inference_mode():
         found: NDArray[np.float32] = network(torch.from_numpy(windows)).mean(0).numpy()
     return found
-
-
-def _mono(frame: av.AudioFrame) -> NDArray[np.float32]:
-    samples = frame.to_ndarray()
-    channels = frame.layout.nb_channels
-    if samples.shape[0] != channels:  # packed
-        samples = samples.reshape(-1, channels).T
-    scale = {"s16": 2.0**-15, "s32": 2.0**-31}.get(frame.format.name.rstrip("p"), 1.0)
-    return np.asarray(samples.mean(0) * scale, np.float32)

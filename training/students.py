@@ -14,6 +14,7 @@ from torch.nn import functional
 from embedder.models import efficientat
 from embedder.models.segue1 import MoodHead, Segue1Network
 from embedder.models.torching import fold_batch_norms, load_state
+from training.teachers import MN04_WEIGHTS
 
 
 class Student(nn.Module):
@@ -73,7 +74,7 @@ def started_from_mn04(models: Path | None) -> Student:
     known = efficientat.MobileNetV3(0.4)
     student = Student(known.features)
     if models is not None:
-        load_state(known, models / "mn04_as_mAP_432.pt")
+        load_state(known, models / MN04_WEIGHTS)
         student.network.head[0].load_state_dict(known.classifier[2].state_dict())
         student.network.tags.load_state_dict(known.classifier[5].state_dict())
     return student.fold()

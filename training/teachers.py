@@ -19,13 +19,13 @@ from torch import Tensor, nn
 
 from embedder.excerpts import resample
 from embedder.models import efficientat, jamendo
-from embedder.models.registry import PACKAGED
+from embedder.models.registry import MN04, MOODS, PACKAGED, SEGUE1
 from embedder.models.segue1 import folded_network
 from embedder.models.torching import fold_batch_norms, load_state, place
 from training import musicnn
 
-MN04_WEIGHTS: Final = "mn04_as_mAP_432.pt"
-JAMENDO_WEIGHTS: Final = "jamendo_moodtheme_fcn.pth"
+MN04_WEIGHTS: Final = MN04.weights[0].file
+JAMENDO_WEIGHTS: Final = MOODS.weights[0].file
 
 #: Mel bands of mn04 above 8 kHz, which tell the encoder more than the music.
 HIGH_BAND: Final = 102
@@ -67,7 +67,7 @@ def teacher_of(models: Path) -> Teacher:
         network = efficientat.MobileNetV3(0.4)
         load_state(network, models / MN04_WEIGHTS)
         return Teacher(place(fold_batch_norms(network), torch.device("cpu")))
-    return Teacher(_Shipped(folded_network(PACKAGED / "segue-1.safetensors")))
+    return Teacher(_Shipped(folded_network(PACKAGED / SEGUE1[0].weights[0].file)))
 
 
 class _Shipped(nn.Module):
