@@ -6,8 +6,10 @@ import hashlib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 import catalog.draft
+import catalog.kinds
 import catalog.layout
 import catalog.matrices
 import embedder.derivation
@@ -17,14 +19,16 @@ import embedder.fingerprint
 import embedder.kinds
 import embedder.names
 import embedder.publish
+import embedder.tonality
 import embedder.versions
+import embedder.windows
 from catalog.errors import SnapshotError
 from catalog.library import Library
 from catalog.snapshot import Snapshot, open_snapshot
 from catalog.snapshots import kept_snapshots
 from catalog.tracks import Model
 from embedder.progress import Progress
-from embedder.publish import publish
+from embedder.publish import publish, rule_of
 
 
 class Publication:
@@ -75,7 +79,7 @@ class Publication:
 
     def _publish(self, models: Sequence[Model]) -> str:
         names = " ".join(f"{model.name}={model.version}" for model in models)
-        state = f"{self._library.tracks_revision()} {derivation()} {names}"
+        state = f"{self._library.tracks_revision()} {derivation(*models)} {names}"
         published, _, version = self._library.published().rpartition(" ")
         current = self._open()
         # Nothing new to tell: what is in force stays, also where somebody went back to an older.
@@ -96,22 +100,35 @@ class Publication:
             return None
 
 
+#: The code that shapes a snapshot; a test holds it against what `embedder.publish` imports.
+DERIVING: Final = (
+    catalog.draft,
+    catalog.kinds,
+    catalog.layout,
+    catalog.matrices,
+    embedder.derivation,
+    embedder.facts,
+    embedder.families,
+    embedder.fingerprint,
+    embedder.kinds,
+    embedder.names,
+    embedder.publish,
+    embedder.tonality,
+    embedder.versions,
+    embedder.windows,
+)
+
+
+def derivation(*models: Model) -> str:
+    """Names the code and the models' rules that derive a snapshot: others may make another of the
+    same library."""
+    rules = repr([(model.name, rule_of(model)) for model in models])
+    return hashlib.blake2b(f"{_code()} {rules}".encode(), digest_size=8).hexdigest()
+
+
 @cache
-def derivation() -> str:
-    """Names the code that derives a snapshot: other code may make another of the same library."""
+def _code() -> str:
     digest = hashlib.blake2b(digest_size=8)
-    for module in (
-        catalog.draft,
-        catalog.layout,
-        catalog.matrices,
-        embedder.derivation,
-        embedder.facts,
-        embedder.families,
-        embedder.kinds,
-        embedder.names,
-        embedder.publish,
-        embedder.fingerprint,
-        embedder.versions,
-    ):
+    for module in DERIVING:
         digest.update(Path(str(module.__file__)).read_bytes())
     return digest.hexdigest()

@@ -20,6 +20,7 @@ from catalog.library import Library
 from catalog.matrices import FileMatrix, Matrix, blocks
 from catalog.tracks import Float32, Int64, Model, Track
 from embedder.derivation import (
+    WHITENING,
     coarse_rows,
     coarse_width,
     hubness,
@@ -58,10 +59,11 @@ def publish(library: Library, data: Path, models: Sequence[Model], *, keep: int 
         vectors = draft.matrix("vectors", main.dim)
         track_ids = _fill_vectors(library, main, vectors)
         draft.column("track_ids", track_ids)
+        rule = rule_of(main)
         # A timbre's numbers are of different kinds; a network's features share one scale.
-        if _unscaled(main):
+        if rule.unscaled:
             standardise_rows(vectors)
-        whiten_rows(vectors, origin(vectors))
+        whiten_rows(vectors, origin(vectors), rule.whitening)
         draft.column("hub", hubness(vectors))
         told: dict[str, Float32] = {}
         groups = [_tags(library, draft, model, track_ids, told) for model in models if model.labels]
@@ -139,7 +141,8 @@ def _tags(
         most = np.maximum(most, rows.max(0, initial=0.0))
     heard = np.flatnonzero(most > LEAST_HEARD)
     below = quantiles_below(int(known.sum()))
-    scores = draft.tag_group(_tag_group(model), [model.labels[label] for label in heard.tolist()])
+    group = rule_of(model).tag_group
+    scores = draft.tag_group(group, [model.labels[label] for label in heard.tolist()])
     kept = {model.labels.index(label): label for label in LABELS if label in model.labels}
     for label in sorted({*heard.tolist(), *kept}):
         column = tiles.column(label)
@@ -261,9 +264,18 @@ class _Facts:
         }
 
 
-def _unscaled(model: Model) -> bool:
-    return any(one.name == model.name and one.unscaled for one in ENTRIES)
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How a model's results are derived from; what `embedder.models.entry` says of it."""
+
+    unscaled: bool = False
+    whitening: float = WHITENING
+    tag_group: str = ""
 
 
-def _tag_group(model: Model) -> str:
-    return next((one.tag_group for one in ENTRIES if one.name == model.name), model.name)
+def rule_of(model: Model) -> Rule:
+    """The rule of the registry's entry of this name; of one that is there no more, the defaults."""
+    for one in ENTRIES:
+        if one.name == model.name:
+            return Rule(one.unscaled, one.whitening, one.tag_group)
+    return Rule(tag_group=model.name)

@@ -12,6 +12,7 @@ from typing import Final
 
 from catalog.tracks import Model
 from embedder.decoding import DECODING_VERSION
+from embedder.derivation import WHITENING
 from embedder.models.analysers import Analyser
 from embedder.models.weights import Weights
 
@@ -39,7 +40,8 @@ class Entry:
     `engines`: any of these can run it; none is needed where there are none. `packaged`: where its
     weights lie, when they are part of Segue. `within`: the model whose pass over the windows gives
     this one's scores too. `unscaled`: the numbers are of different kinds, and publishing z-scores
-    each. `on_request`: taken and pulled only by name.
+    each. `whitening`: how far publishing evens out what its vectors differ in, 0…1, by measurement
+    (`embedder.derivation`). `on_request`: taken and pulled only by name.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Entry:
     packaged: Path | None = None
     within: str = ""
     unscaled: bool = False
+    whitening: float = WHITENING
     on_request: bool = False
 
     @property

@@ -111,6 +111,8 @@ def segue1_entries(folder: Path) -> tuple[Entry, ...]:
         revision=1,
         load=_load_segue1,
         packaged=folder,
+        # It learnt to match half-whitened vectors: doing it again takes from P@5.
+        whitening=0.0,
     )
     moods = replace(
         network,

@@ -1,3 +1,6 @@
+import ast
+import importlib
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,9 +11,12 @@ from catalog import analyses, matrices
 from catalog.library import Library
 from catalog.snapshot import Snapshot, open_snapshot
 from catalog.tracks import Analysis, FileFacts, Model, Tags, Track
+from embedder.derivation import centre, unit
 from embedder.families import recording_families
-from embedder.models.registry import MN04, TIMBRE
+from embedder.models import registry
+from embedder.models.registry import MN04, SEGUE1, TIMBRE
 from embedder.names import genre_names, simplify
+from embedder.publication import DERIVING, derivation
 from embedder.publish import publish, standardise
 
 MOODS = Model("jamendo-moods", "test", 0, ("calm", "dark", "funny"))
@@ -198,3 +204,53 @@ def test_blocks_and_tiles_change_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     assert whole.profile is not None
     assert parts.profile is not None
     np.testing.assert_allclose(np.abs(whole.profile), np.abs(parts.profile), atol=1e-3)
+
+
+def test_each_model_is_whitened_by_its_own_rule(tmp_path: Path) -> None:
+    """segue-1's cosines are those of the centred vectors; another's are half-whitened."""
+    for model in (SEGUE1[0].model, MN04.model):
+        with Library.open(tmp_path / model.name) as library:
+            fill(library, 40, model, moods=False)
+            publish(library, tmp_path / model.name, [model])
+            raw = library.vectors(model)[1]
+        centred = centre(raw)
+        as_they_are = unit(centred) @ unit(centred).T
+        snapshot = published(tmp_path / model.name)
+        cosines = snapshot.vectors @ snapshot.vectors.T
+        kept = np.abs(cosines - as_they_are).max()
+        assert (kept < 1e-4) == (model.name == "segue-1"), model.name
+
+
+def test_a_changed_rule_is_another_derivation(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = derivation(MN04.model, MOODS)
+    assert derivation(MN04.model, MOODS) == before
+    assert derivation(TIMBRE.model) != before
+    changed = tuple(replace(o, whitening=0.1) if o is MN04 else o for o in registry.ENTRIES)
+    monkeypatch.setattr("embedder.publish.ENTRIES", changed)
+    assert derivation(MN04.model, MOODS) != before
+
+
+#: What publishing imports that gives it data but decides nothing about a snapshot.
+_GIVERS = {
+    "catalog.analyses", "catalog.database", "catalog.errors", "catalog.library", "catalog.runs",
+    "catalog.schema", "catalog.snapshot", "catalog.songs", "catalog.tracks",
+    # Measured when a track is heard, under versions of their own; the registry by `rule_of`.
+    "embedder.decoding", "embedder.excerpts", "embedder.loudness", "embedder.rhythm",
+    "embedder.models.registry",
+}  # fmt: skip
+
+
+def test_all_code_that_shapes_a_snapshot_is_in_its_derivation() -> None:
+    """Or else a mended rule would not publish anew."""
+    found, waiting = set(), ["embedder.publish"]
+    while waiting:
+        name = waiting.pop()
+        if name in found or name in _GIVERS:
+            continue
+        found.add(name)
+        module = sys.modules.get(name) or importlib.import_module(name)
+        for node in ast.walk(ast.parse(Path(str(module.__file__)).read_text("utf-8"))):
+            source = node.module if isinstance(node, ast.ImportFrom) else None
+            if source and source.partition(".")[0] in {"catalog", "embedder"}:
+                waiting.append(source)
+    assert found == {module.__name__ for module in DERIVING}
