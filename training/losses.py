@@ -7,7 +7,8 @@
 * self-supervision: windows of one track find each other among all of other sources (InfoNCE, van
   den Oord et al. 2018), whatever happened to each; nothing of the same source is pushed away, and
   with `kin` it is drawn near a little (artist supervision, Park et al., ISMIR 2018);
-* tags and moods: the teachers' logits, each label on its own scale.
+* tags and moods: the teachers' logits, each label on its own scale;
+* strangers: sounds that are no music are near none.
 """
 
 from __future__ import annotations
@@ -58,6 +59,16 @@ def contrast(
     if kin:
         weight = weight + kin * cousins.float() / cousins.sum(1, keepdim=True).clamp(min=1)
     return -(weight * found).sum() / weight.sum().clamp(min=1e-6)
+
+
+def strangeness(strangers: Tensor, music: Tensor, nearest: int = 8) -> Tensor:
+    """How near unit rows (k, d) that are no music are to the nearest of `music` (m, d).
+
+    The mean square of the cosines above zero.
+    """
+    cosines = strangers @ music.T
+    close = cosines.topk(min(nearest, cosines.shape[1]), 1).values
+    return close.clamp(min=0).square().mean()
 
 
 def labels(logits: Tensor, truth: Tensor, scale: Tensor, weight: Tensor) -> Tensor:

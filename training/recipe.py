@@ -43,6 +43,8 @@ class Recipe:
     mixed: float = 0.15
     #: Share of windows read from a damaged copy.
     copied: float = 0.6
+    #: Windows a step of sounds that are no music (`strangers`).
+    odd: int = 4
     #: Targets of earlier steps that the vectors are compared with.
     memory: int = 768
 
@@ -52,6 +54,7 @@ class Recipe:
     kin: float = 0.0
     tags: float = 0.5
     moods: float = 0.5
+    strangers: float = 0.3
 
     def __post_init__(self) -> None:
         if min(self.sources, self.windows) < 2 or min(self.steps, self.excerpts) < 1:

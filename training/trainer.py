@@ -21,6 +21,7 @@ from training.errors import CheckpointError
 from training.geometry import Geometry, Space, fit_geometry
 from training.preparation import FRAMES_PER_S
 from training.recipe import Recipe
+from training.strangers import Strangers
 from training.students import CANDIDATES, Averaged, Student
 from training.teachers import Teacher
 from training.validation import WINDOW_S, Ears, Validation
@@ -108,13 +109,13 @@ class Draw:
         self._grid = grid
         self._recipe = recipe
         self._generator = generator
-        self._damage = Damage(generator)
+        self.damage = Damage(generator)
         counts = torch.bincount(bank.source)
         self._weight = counts.sqrt()  # a large source is heard more often, not by its size
         self._members = [torch.nonzero(bank.source == i)[:, 0] for i in range(len(counts))]
 
     def __call__(self) -> Batch:
-        recipe, bank, grid, damage = self._recipe, self._bank, self._grid, self._damage
+        recipe, bank, grid, damage = self._recipe, self._bank, self._grid, self.damage
         n = min(recipe.sources, len(self._members))
         sources = torch.multinomial(self._weight, n, generator=self._generator)
         excerpts = torch.cat([self._excerpts(int(source)) for source in sources])
@@ -144,7 +145,7 @@ class Draw:
         if count == 1:
             return torch.zeros_like(row)
         drawn = torch.randint(1, count, row.shape, generator=self._generator)
-        drawn = drawn * self._damage.chosen(len(row), self._recipe.copied)
+        drawn = drawn * self.damage.chosen(len(row), self._recipe.copied)
         return drawn * self._bank.there[row, drawn]
 
 
@@ -183,10 +184,13 @@ class Training:
         self._generator = torch.Generator().manual_seed(recipe.seed)
         self._grid = Grid(bank, teacher, recipe.window_s, folder / _GRID)
         self._draw = Draw(bank, self._grid, recipe, self._generator)
+        self._strangers = Strangers.made(teacher, recipe.window_s, recipe.seed)
         torch.manual_seed(recipe.seed)
         self.student: Student = CANDIDATES[recipe.candidate](None if recipe.start else models)
+        self.geometry: Geometry | None = None
         if recipe.start:
             fill(self.student, Path(recipe.start))
+            self.geometry = _geometry_beside(Path(recipe.start))
         _channels_last(self.student).train()
         matrices: list[Tensor] = [p for p in self.student.parameters() if p.ndim >= 2]
         plain: list[Tensor] = [p for p in self.student.parameters() if p.ndim < 2]
@@ -203,7 +207,6 @@ class Training:
         self.averaged = Averaged.of(self.student)
         self._mean = torch.zeros(DIM)
         self._memory = Memory(recipe.memory)
-        self.geometry: Geometry | None = None
         self._scales: Scales | None = None
 
     def _rate(self, step: int) -> float:
@@ -227,28 +230,16 @@ class Training:
         return spaces | slow, tags
 
     def measure(self) -> None:
-        """Fit the spaces, from all that the teachers said and some of it damaged."""
+        """Fit the spaces, from all that the teachers said and some of it damaged.
+
+        A student that starts from another run keeps that run's: a space fitted anew is the same
+        but for its axes, and to turn them would cost what was learnt.
+        """
         grid, bank = self._grid, self._bank
         row = torch.arange(len(bank)).repeat_interleave(grid.counts)
         said = grid.spaces | {name: space[row] for name, space in bank.spaces.items()}
-        names = [name for name in self.recipe.teachers if name in said]
-        moved: dict[str, list[Tensor]] = {name: [] for name in names}
-        batches: list[Batch] = []
-        while sum(len(batch.row) for batch in batches) < _TWINS:
-            batch = self._draw()
-            clean, damaged = self._lesson(batch)[0], self._teacher(batch.damaged).spaces
-            for name in names:
-                # The slow ones were asked about clean music alone: nothing moves them.
-                moved[name].append(damaged.get(name, clean[name]) - clean[name])
-            batches.append(batch)
-        self.geometry = fit_geometry(
-            {name: said[name] for name in names},
-            {name: torch.cat(moves) for name, moves in moved.items() if bool(moves[0].any())}
-            if self.recipe.forgiving
-            else {},
-            {name: self.recipe.teachers[name] for name in names},
-            DIM,
-        )
+        if self.geometry is None:
+            self.geometry = self._fitted(said)
         self._scales = Scales(
             grid.tags.std(0).clamp(min=0.1),
             torch.where(grid.tags.sigmoid().amax(0) > _SUPPORT, 1.0, _RARE),
@@ -259,8 +250,28 @@ class Training:
             mel = bank.read(
                 row[drawn], torch.zeros_like(drawn), grid.start_s[drawn], self.recipe.window_s
             )
-            target = self.geometry({name: said[name][drawn] for name in names})
+            target = self.geometry({name: said[name][drawn] for name in self.geometry.spaces})
             self._begin(mel, target, grid.tags)
+
+    def _fitted(self, said: dict[str, Tensor]) -> Geometry:
+        names = [name for name in self.recipe.teachers if name in said]
+        moved: dict[str, list[Tensor]] = {name: [] for name in names}
+        batches: list[Batch] = []
+        while sum(len(batch.row) for batch in batches) < _TWINS:
+            batch = self._draw()
+            clean, damaged = self._lesson(batch)[0], self._teacher(batch.damaged).spaces
+            for name in names:
+                # The slow ones were asked about clean music alone: nothing moves them.
+                moved[name].append(damaged.get(name, clean[name]) - clean[name])
+            batches.append(batch)
+        return fit_geometry(
+            {name: said[name] for name in names},
+            {name: torch.cat(moves) for name, moves in moved.items() if bool(moves[0].any())}
+            if self.recipe.forgiving
+            else {},
+            {name: self.recipe.teachers[name] for name in names},
+            DIM,
+        )
 
     @torch.no_grad()
     def _begin(self, mel: Tensor, target: Tensor, tags: Tensor) -> None:
@@ -287,15 +298,20 @@ class Training:
 
     def advance(self) -> dict[str, float]:
         """One step; the losses by name."""
-        if self.geometry is None:
+        if self._scales is None:
             self.measure()
         assert self.geometry is not None
         assert self._scales is not None
         recipe, batch = self.recipe, self._draw()
         spaces, truth = self._lesson(batch)
         target = self.geometry(spaces)
-        damaged = batch.damaged.contiguous(memory_format=torch.channels_last)
-        vectors, tags, moods = self.student(damaged, moods_teach=recipe.moods_teach)
+        odd, odd_truth = self._strangers.draw(recipe.odd, recipe.window_s, self._generator)
+        heard = torch.cat([batch.damaged, self._draw.damage(power(odd))])
+        vectors, tags, moods = self.student(
+            heard.contiguous(memory_format=torch.channels_last), moods_teach=recipe.moods_teach
+        )
+        n = len(batch.row)
+        (vectors, odd_vectors), moods = vectors.split([n, recipe.odd]), moods[:n]
         # The centre of the space follows the batches; at first it is the batches' own mean.
         self._mean.lerp_(vectors.detach().mean(0), max(0.01, 1 / (self.step + 1)))
         rows = losses.unit(vectors, self._mean)
@@ -310,12 +326,17 @@ class Training:
             ),
             "direct": losses.direct(rows, target),
             "contrast": losses.contrast(rows, track, source[:, None] == source, recipe.kin),
-            "tags": losses.labels(tags, truth, self._scales.tags, self._scales.tag_weight),
+            "tags": losses.labels(
+                tags, torch.cat([truth, odd_truth]), self._scales.tags, self._scales.tag_weight
+            ),
             "moods": losses.labels(
                 moods,
                 self._bank.moods[batch.row],
                 self._scales.moods,
                 torch.ones_like(self._scales.moods),
+            ),
+            "strangers": losses.strangeness(
+                losses.unit(odd_vectors, self._mean), torch.cat([rows, known]).detach()
             ),
         }
         weights = {name: float(getattr(recipe, name)) for name in parts}
@@ -480,6 +501,15 @@ def fill(student: Student, path: Path) -> None:
             student.moods.load_state_dict(state["moods"])
     except (OSError, RuntimeError, KeyError, TypeError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"{path} cannot be read ({_first(error)})") from error
+
+
+def _geometry_beside(checkpoint: Path) -> Geometry | None:
+    """The space of the run that left a checkpoint, where its state lies beside it."""
+    path = checkpoint.with_name(_STATE)
+    if not path.exists():
+        return None
+    kept = torch.load(path, map_location="cpu", weights_only=True)["geometry"]
+    return _geometry(kept) if kept else None
 
 
 def _first(error: Exception) -> str:

@@ -63,6 +63,14 @@ class Validation:
         if moods.shape[1] and not bool(self._bank.moods.isnan().any()):
             of_tracks = moods.reshape(len(self._bank), WINDOWS, -1).mean(1)
             found["moods spearman"] = spearman(of_tracks, self._bank.moods, SUPPORTED)
+            both = torch.cat(
+                [
+                    rank_correlations(tags, self._tags),
+                    rank_correlations(of_tracks, self._bank.moods),
+                ]
+            )
+            support = torch.cat([_support(self._tags), _support(self._bank.moods)])
+            found["labels spearman"] = float(both[support.topk(SUPPORTED).indices].mean())
         return found
 
     def geometry(self, vectors: list[Tensor]) -> dict[str, float]:
@@ -119,10 +127,18 @@ def skewness(unit_rows: Tensor) -> float:
 
 
 def spearman(guess: Tensor, truth: Tensor, most: int) -> float:
-    """Mean rank correlation over the labels that the teacher is surest of."""
-    sure = truth.sigmoid().mean(0).topk(min(most, truth.shape[1])).indices
-    mine, theirs = (_ranks(logits[:, sure]) for logits in (guess, truth))
-    return float((mine * theirs).sum(0).mean())
+    """Mean rank correlation of logits (n, labels) over the labels that the teacher is surest of."""
+    sure = _support(truth).topk(min(most, truth.shape[1])).indices
+    return float(rank_correlations(guess[:, sure], truth[:, sure]).mean())
+
+
+def rank_correlations(guess: Tensor, truth: Tensor) -> Tensor:
+    """Spearman's rho of each column of (n, labels): (labels,) float64."""
+    return (_ranks(guess) * _ranks(truth)).sum(0)
+
+
+def _support(logits: Tensor) -> Tensor:
+    return logits.sigmoid().mean(0)
 
 
 def _ranks(columns: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from training import losses
 from training.damage import Damage, log_mel, power
 from training.geometry import fit_geometry, fit_space
 from training.preparation import CODECS, RATE_HZ, damage, recode, usable
+from training.strangers import KINDS, sound
 from training.students import CANDIDATES
 from training.validation import skewness, spearman
 
@@ -121,6 +122,23 @@ def test_contrast_wants_twins_near_and_leaves_cousins_alone() -> None:
     assert marks[3] > marks[1] + 0.3
     kin = [float(losses.contrast(rows_, track, related, 0.5)) for rows_ in (twins, cousins)]
     assert kin[1] < kin[0]
+
+
+def test_strangers_are_marked_by_the_music_they_are_near() -> None:
+    music = torch.eye(6)[:4]
+    near, far = torch.eye(6)[:1], torch.eye(6)[5:]
+    assert float(losses.strangeness(near, music)) == pytest.approx(0.25)
+    assert float(losses.strangeness(far, music)) == 0
+    assert float(losses.strangeness(-near, music)) == 0
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS)))
+def test_a_stranger_is_another_each_time_and_never_clips(kind: str) -> None:
+    draw = np.random.default_rng(1)
+    one, other = sound(kind, draw), sound(kind, draw)
+    assert one.dtype == np.float32
+    assert 0 < np.abs(one).max() <= 1
+    assert not np.array_equal(one, other)
 
 
 def test_labels_that_nobody_knows_do_not_count() -> None:

@@ -70,6 +70,12 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Excer
     return folder, excerpts
 
 
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """Threads that wait for each other spin: beside other work they take many times as long."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture
 def bank(prepared: tuple[Path, list[Excerpt]]) -> Bank:
     return Bank(*prepared, versions=2)
@@ -88,6 +94,7 @@ def test_it_learns_and_keeps_what_it_measured(
     # What a network that knows nothing learns first, and by far the most, in fifteen steps.
     assert rows[-1]["loss relational"] < 0.9 * rows[0]["loss relational"]
     assert rows[-1]["R@1 clean"] >= before["R@1 clean"]
+    assert -1 <= rows[-1]["labels spearman"] <= 1
     student = type(training.student)().eval()
     fill(student, tmp_path / CHECKPOINT)
     assert validation.figures(ears(student), probes=False)["R@1 clean"] == rows[-1]["R@1 clean"]
@@ -95,7 +102,6 @@ def test_it_learns_and_keeps_what_it_measured(
 
 def test_a_stopped_run_goes_on_to_the_same_weights(bank: Bank, tmp_path: Path) -> None:
     recipe = replace(RECIPE, steps=4)
-    torch.set_num_threads(1)
     whole = Training(recipe, bank, Teacher(Bands()), Path(), tmp_path / "whole")
     assert whole.run(lambda _: None)
     halves = Training(recipe, bank, Teacher(Bands()), Path(), tmp_path / "halves")
@@ -107,6 +113,18 @@ def test_a_stopped_run_goes_on_to_the_same_weights(bank: Bank, tmp_path: Path) -
     assert later.step == 4
     for name, value in whole.averaged.state.items():
         assert torch.equal(value, later.averaged.state[name]), name
+
+
+def test_a_student_that_starts_from_a_run_keeps_its_space(bank: Bank, tmp_path: Path) -> None:
+    first = Training(replace(RECIPE, steps=1), bank, Teacher(Bands()), Path(), tmp_path / "first")
+    assert first.run(lambda _: None)
+    start = str(tmp_path / "first" / CHECKPOINT)
+    recipe = replace(RECIPE, steps=2, start=start, seed=7)
+    second = Training(recipe, bank, Teacher(Bands()), Path(), tmp_path / "second")
+    second.advance()
+    assert first.geometry is not None
+    assert second.geometry is not None
+    assert torch.equal(first.geometry.axes, second.geometry.axes)
 
 
 def test_a_run_stops_after_its_time_and_says_so(bank: Bank, tmp_path: Path) -> None:
