@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from catalog.tracks import Float32, Model
 from embedder.decoding import DECODING_VERSION
 from embedder.tonality import FRAMES_PER_S, HZ_PER_BIN, N_BINS
-from embedder.windows import MOST_WINDOWS, plan_windows
+from embedder.windows import MOST_WINDOWS, WINDOW_S, plan_windows
 
 _REVISION: Final = 1
 
@@ -48,6 +48,15 @@ _FEWEST_BITS: Final = 40 * N_BITS
 #: A track may lack so much of another at its ends.
 MOST_TRIMMED_S: Final = 2.5
 _DEEPEST_DB: Final = 30.0
+
+#: So many frames are one number of 60 bits, and so many frames of a window are glanced at.
+_PACKED: Final = 4
+_GLANCE: Final = 48
+#: No shift that may be reaches further than this.
+_PAD: Final = 32
+#: Two windows say less than all: what has more wrong bits in them than this is not looked at.
+_MOST_WRONG_GLANCED: Final = 0.42
+_FEWEST_GLANCED: Final = 24 * N_BITS
 #: How far apart the mean levels of a band may be, in dB, once the overall level is taken off.
 MOST_LEVEL_DB: Final = 3.0
 
@@ -91,29 +100,38 @@ def heard(rows: Float32) -> NDArray[np.bool_]:
     return told
 
 
-def frames(row: Float32) -> NDArray[np.int32]:
-    """A stored print's frames, (windows, N_FRAMES) int32, -1 for none."""
-    return row[:-N_BANDS].reshape(MOST_WINDOWS, N_FRAMES).astype(np.int32)
+def frames(rows: Float32) -> NDArray[np.int16]:
+    """Stored prints' frames: (DIM,) -> (windows, N_FRAMES), (n, DIM) -> (n, windows, N_FRAMES);
+    int16, -1 for none."""
+    shape = (*rows.shape[:-1], MOST_WINDOWS, N_FRAMES)
+    return rows[..., :-N_BANDS].reshape(shape).astype(np.int16)
 
 
-def same_recording(one: Float32, other: Float32, one_s: float, other_s: float) -> bool:
-    """Whether two stored prints of tracks of such durations are of one recording."""
-    return wrong_bits(one, other, one_s, other_s) < MOST_WRONG
+def same_recording(
+    one: NDArray[np.int16], other: NDArray[np.int16], one_s: float, other_s: float
+) -> bool:
+    """Whether the `frames` of two tracks of such durations are of one recording."""
+    return _wrong_bits(one, other, one_s, other_s) < MOST_WRONG
 
 
 def wrong_bits(one: Float32, other: Float32, one_s: float, other_s: float) -> float:
-    """The share of bits that differ where the two fit best, 0…1; 1 where they do not overlap.
+    """The share of bits that differ where two stored prints fit best, 0…1; 1 where they do not
+    overlap.
 
     The windows of a shortened copy lie elsewhere in the recording: it is tried at every shift that
     may be, the likeliest first.
     """
-    ours, theirs = frames(one), frames(other)
+    return _wrong_bits(frames(one), frames(other), one_s, other_s)
+
+
+def _wrong_bits(
+    ours: NDArray[np.int16], theirs: NDArray[np.int16], one_s: float, other_s: float
+) -> float:
     here, there = plan_windows(one_s), plan_windows(other_s)
     if abs(one_s - other_s) > MOST_TRIMMED_S:
         return 1.0
-    most = math.ceil(MOST_TRIMMED_S * FRAMES_PER_S)
     best = 1.0
-    for step in sorted(range(-most, most + 1), key=abs):
+    for step in _steps():
         wrong = bits = 0
         for i, start in enumerate(here):
             for j, begin in enumerate(there):
@@ -130,6 +148,74 @@ def wrong_bits(one: Float32, other: Float32, one_s: float, other_s: float) -> fl
             if best < MOST_WRONG / 2:
                 break
     return best
+
+
+def may_agree(
+    ours: NDArray[np.int16],
+    theirs: NDArray[np.int16],
+    one_s: NDArray[np.float64],
+    other_s: NDArray[np.float64],
+) -> NDArray[np.bool_]:
+    """Which of many pairs `same_recording` may say yes to, (m,): a glance at their middle windows.
+
+    ours, theirs: `frames` (m, windows, N_FRAMES). Four frames are compared at once, at every shift;
+    who has too little to compare passes.
+    """
+    here, there = _starts(one_s), _starts(other_s)
+    rows = np.arange(len(ours))
+    count = (~np.isnan(here)).sum(1)
+    wrong = np.zeros((len(_steps()), len(ours)), np.uint16)
+    bits = np.zeros((len(_steps()), len(ours)), np.uint16)
+    reach = max(_steps())
+    for chosen in ((count - 1) // 2, count // 2):
+        begun = here[rows, chosen]
+        beside = np.nanargmin(np.abs(there - begun[:, np.newaxis]), axis=1)
+        base = np.rint((begun - there[rows, beside]) * FRAMES_PER_S).astype(np.intp)
+        # One frame of all pairs lies together: sums over frames are quick then.
+        mine, my_mask = (each[:_GLANCE:_PACKED] for each in _words(ours[rows, chosen].T))
+        padded = np.pad(theirs[rows, beside], ((0, 0), (_PAD, _PAD)), constant_values=-1)
+        at = base + np.arange(-reach, _GLANCE + reach + _PACKED)[:, np.newaxis] + _PAD
+        yours, your_mask = _words(padded[rows, np.clip(at, 0, padded.shape[1] - 1)])
+        for row, step in enumerate(_steps()):
+            part = slice(reach - step, reach - step + _GLANCE, _PACKED)
+            both = my_mask & your_mask[part]
+            differ = (mine ^ yours[part]) & both
+            wrong[row] += np.bitwise_count(differ).sum(0, dtype=np.uint16)
+            bits[row] += np.bitwise_count(both).sum(0, dtype=np.uint16)
+    enough = bits >= _FEWEST_GLANCED
+    share = np.divide(wrong, bits, out=np.ones(wrong.shape, np.float32), where=enough)
+    maybe: NDArray[np.bool_] = (share.min(0) < _MOST_WRONG_GLANCED) | ~enough.all(0)
+    return maybe
+
+
+def _words(rows: NDArray[np.int16]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Each frame of (f, m) with the three after it in one number, and which bits of it tell.
+
+    (f - 3, m) uint64 each.
+    """
+    told = rows >= 0
+    values = np.where(told, rows, 0).astype(np.uint64)
+    there = told.astype(np.uint64) * np.uint64((1 << N_BITS) - 1)
+    size = len(rows) - _PACKED + 1
+    word, mask = values[:size].copy(), there[:size].copy()
+    for i in range(1, _PACKED):
+        word |= values[i : i + size] << np.uint64(i * N_BITS)
+        mask |= there[i : i + size] << np.uint64(i * N_BITS)
+    return word, mask
+
+
+def _starts(duration_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`plan_windows` of many durations, (m, MOST_WINDOWS), NaN where there is none."""
+    count = np.clip((duration_s / WINDOW_S).astype(np.intp), 1, MOST_WINDOWS)[:, np.newaxis]
+    number = np.arange(MOST_WINDOWS)
+    middles = (number + 0.5) * duration_s[:, np.newaxis] / count
+    return np.where(number < count, np.maximum(middles - WINDOW_S / 2, 0.0), np.nan)
+
+
+@cache
+def _steps() -> tuple[int, ...]:
+    most = math.ceil(MOST_TRIMMED_S * FRAMES_PER_S)
+    return tuple(sorted(range(-most, most + 1), key=abs))
 
 
 @cache

@@ -12,8 +12,20 @@ from catalog.tracks import Float32
 from embedder.decoding import AudioFile
 from embedder.excerpts import resample
 from embedder.facts import measure
-from embedder.fingerprint import DIM, MOST_WRONG, N_BANDS, heard, profiles, wrong_bits
+from embedder.fingerprint import (
+    DIM,
+    MOST_WRONG,
+    N_BANDS,
+    N_FRAMES,
+    heard,
+    may_agree,
+    profiles,
+    same_recording,
+    wrong_bits,
+)
+from embedder.tonality import FRAMES_PER_S
 from embedder.versions import candidates
+from embedder.windows import MOST_WINDOWS, plan_windows
 from tests.unit.embedder.sounds import write
 
 RATE = 24_000
@@ -101,6 +113,39 @@ def test_every_encoding_is_the_same_recording_and_no_other_is(tmp_path: Path) ->
             assert (wrong < 0.27) if songs[a] == songs[b] else (wrong > 0.4), (a, b, wrong)
 
 
+def test_a_glance_lets_all_pass_that_agree_and_few_others() -> None:
+    """Random prints and their copies: damaged, shifted, with silent frames, of any length."""
+    random = np.random.default_rng(1)
+    m = 200
+    seconds = random.choice([8.0, 19.9, 29.98, 61.0, 240.0, 3000.0], m) + random.uniform(0, 0.04, m)
+    ours = np.full((m, MOST_WINDOWS, N_FRAMES), -1, np.int16)
+    theirs = ours.copy()
+    other_s = seconds + random.uniform(-2.4, 2.4, m) * (seconds > 60)
+    stranger = np.arange(m) % 2 == 0
+    for row in range(m):
+        here, there = plan_windows(seconds[row]), plan_windows(other_s[row])
+        base = random.integers(0, 1 << 15, 3100 * 6)
+        late = 0.0 if stranger[row] else random.uniform(0, 1) * (seconds[row] - other_s[row])
+        for windows, starts, shift_s in ((ours, here, 0.0), (theirs, there, late)):
+            for window, start in enumerate(starts):
+                at = round((start + shift_s) * FRAMES_PER_S) + 20
+                windows[row, window] = base[at : at + N_FRAMES]
+        flips = random.random((MOST_WINDOWS, N_FRAMES, 15)) < 0.22
+        theirs[row] ^= (flips @ (1 << np.arange(15))).astype(np.int16)
+        theirs[row][random.random((MOST_WINDOWS, N_FRAMES)) < 0.1] = -1
+        if stranger[row]:
+            theirs[row] = random.integers(0, 1 << 15, theirs[row].shape)
+        ours[row, len(here) :] = -1
+        theirs[row, len(there) :] = -1
+    maybe = may_agree(ours, theirs, seconds, other_s)
+    exact = np.array(
+        [same_recording(*pair) for pair in zip(ours, theirs, seconds, other_s, strict=True)]
+    )
+    assert exact[~stranger].mean() > 0.8  # 8 s tell too little
+    assert maybe[exact].all()
+    assert maybe[stranger & (seconds > 25)].mean() < 0.05
+
+
 def test_silence_is_no_recording(tmp_path: Path) -> None:
     silent, _ = fingerprint(write(tmp_path / "s.flac", np.zeros(30 * 8000, np.float32), 8000))
     assert silent.shape == (DIM,)
@@ -113,7 +158,7 @@ def test_candidates_are_all_that_are_near_and_few_more() -> None:
     random = np.random.default_rng(0)
     levels = random.normal(0, 8, (3000, N_BANDS)).astype(np.float32)
     seconds = random.uniform(60, 400, 3000)
-    levels[1500:] = levels[:1500] + random.uniform(-2.9, 2.9, (1500, N_BANDS))
+    levels[1500:] = levels[:1500] + random.uniform(-1.2, 1.2, (1500, N_BANDS))
     seconds[1500:] = seconds[:1500] + random.uniform(-2.4, 2.4, 1500)
     levels[7] = np.nan
     pairs = {(a, b) for a, b in candidates(levels, seconds).tolist()}
