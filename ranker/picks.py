@@ -30,6 +30,8 @@ class Context:
         heard_ages_s: seconds since each of `heard`; may be shorter, or empty where not known.
         skipped: rows skipped in this session; what is near them is less wanted for a while.
         skipped_ages_s: seconds since each of `skipped`; missing ones count as just now.
+        chosen: rows that the answer has already, in order, where it is put together from several
+            rankings; they are spaced from as if they were picks. They belong into `excluded` too.
         open_kinds: flags of `catalog.kinds` that may come although no seed is of that kind, as
             seasonal music in its season (`ranker.gates.in_season`).
         taste: what the listener returns to; None where it is not known.
@@ -43,6 +45,7 @@ class Context:
     heard_ages_s: tuple[float, ...] = ()
     skipped: tuple[int, ...] = ()
     skipped_ages_s: tuple[float, ...] = ()
+    chosen: tuple[int, ...] = ()
     open_kinds: int = 0
     taste: Taste | None = None
     chance: int = 0

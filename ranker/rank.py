@@ -27,6 +27,9 @@ from ranker.settings import RankingSettings
 POOL_FACTOR: Final = 6
 POOL_LEAST: Final = 100
 
+#: Where one artist fills the best of a library, others are looked for among so many.
+_CROWDED_MOST: Final = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
@@ -96,11 +99,13 @@ class _Ranking:
                 scored.vectors,
                 scored.likeness,
                 heard,
+                context.chosen,
                 self.settings,
                 self.coarse.spread,
                 count,
             )
-            if len(placed) == count or min(size, pool) >= allowed:
+            crowded = pool < _CROWDED_MOST and any(one.crowded for one in placed)
+            if (len(placed) == count and not crowded) or min(size, pool) >= allowed:
                 return [self._pick(scored, one) for one in placed]
             size, pool = size * 8, pool * 8  # many versions of few recordings
 
@@ -219,8 +224,11 @@ def rank(
         return ranking.spaced(allowed, context, heard, count)
     picks = ranking.spaced(allowed & kinds, context, heard, count)
     if len(picks) < count:
-        came = [pick.row for pick in picks]
-        beyond = replace(context, excluded=context.excluded.union(came))
-        heard = (*reversed(came), *heard)
+        came = tuple(pick.row for pick in picks)
+        beyond = replace(
+            context,
+            excluded=context.excluded.union(came),
+            chosen=(*context.chosen, *came),
+        )
         picks += ranking.spaced(allowed & ~kinds, beyond, heard, count - len(picks))
     return picks

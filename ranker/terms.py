@@ -73,7 +73,9 @@ def tags(snapshot: Snapshot, rows: Rows, query: Query, tagged: Sequence[Float32]
     total = np.zeros(len(rows), np.float32)
     for group, wanted in zip(snapshot.tag_groups.values(), tagged, strict=True):
         whole = np.asarray(group.scores[rows], np.float32)  # (r, t)
-        total += (whole @ unit(wanted)) / np.maximum(np.linalg.norm(whole, axis=1), 1e-6)
+        with np.errstate(invalid="ignore"):  # some BLAS flag what lies beside the few columns
+            found = whole @ unit(wanted)  # (r, t) @ (t,) -> (r,)
+        total += found / np.maximum(np.linalg.norm(whole, axis=1), 1e-6)
     return np.asarray(total / max(len(snapshot.tag_groups), 1), np.float32)
 
 

@@ -138,7 +138,7 @@ def test_a_steered_song_is_the_upstreams_own_description(
 
 
 def test_albums_and_artists_are_seeds(segue_server: Front, songs: Mapping[str, Song]) -> None:
-    described = send(segue_server.url, "getSong", LISTENER, id=songs["Lava World"].song_id)
+    described = send(segue_server.url, "getSong", LISTENER, id=songs["Final Boss"].song_id)
     song = described.content["song"]
     for method, seed in (
         ("getSimilarSongs", song["albumId"]),
@@ -175,7 +175,7 @@ def test_random_after_similar_continues_the_same_act(
     assert reply.mark == "steered"
     found = reply.content["randomSongs"]["song"]
     electronic = {"Techno", "Drum and Bass", "Chiptune", "Bossa Nova"}
-    assert sum(song["genre"] in electronic for song in found[:5]) >= 3
+    assert sum(song["genre"] in electronic for song in found[:5]) >= 4
 
 
 @pytest.mark.parametrize(

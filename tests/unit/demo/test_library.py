@@ -24,10 +24,11 @@ def test_the_repertoire_is_what_the_demo_promises() -> None:
     assert set(genres.values()) == {6}
     assert len({p.path for p in PIECES}) == len({p.seed for p in PIECES}) == len(PIECES)
     manners_of = Counter(artist for artist, _ in {(p.artist, p.genre) for p in PIECES})
-    assert sum(count == 2 for count in manners_of.values()) == 5
+    assert sum(count == 2 for count in manners_of.values()) == 7
     for genre in genres:
-        assert len({p.artist for p in PIECES if p.genre == genre}) == 2
-        assert len({p.format for p in PIECES if p.genre == genre}) == 2
+        # Two pieces each, so that a player need not play anybody three times in a row.
+        assert len({p.artist for p in PIECES if p.genre == genre}) == 3
+        assert len({p.format for p in PIECES if p.genre == genre}) >= 2
 
 
 @pytest.mark.parametrize("piece", PIECES[::6], ids=lambda p: p.title)

@@ -106,11 +106,47 @@ def test_no_shuffle_of_an_answer_can_bring_an_artist_three_times_in_a_row(
     assert len(picks) == count
 
 
-def test_where_a_kind_has_one_artist_it_still_comes(tmp_path: Path) -> None:
+def test_where_a_kind_has_one_artist_it_takes_turns_with_others(tmp_path: Path) -> None:
     artists = [0] * 10 + list(range(1, 21))
     snapshot = styled(tmp_path, STYLES, artists=artists, noise=0.1)
+    seeds = [Seed(0), Seed(1)]
+
+    def theirs(*heard: int) -> list[bool]:
+        context = Context(heard=heard, excluded=frozenset(heard))
+        return [artists[row] == 0 for row in rows(rank(snapshot, seeds, context, SETTINGS, 5))]
+
+    assert sum(theirs(29)) == 3
+    assert sum(theirs(0, 29)) == 2
+    assert sum(theirs(0, 1)) == 0
+    for heard in ((29,), (0, 29)):
+        assert (True, True, True) not in zip(*(theirs(*heard)[i:] for i in range(3)), strict=False)
+
+
+def test_what_an_answer_has_already_counts(tmp_path: Path) -> None:
+    artists = [0] * 10 + list(range(1, 21))
+    snapshot = styled(tmp_path, [0] * 30, artists=artists, noise=0.1)
+    settings = replace(SETTINGS, artist_repetition=0.01)
+    for chosen, most in (((), 2), ((1,), 1), ((1, 2), 0)):
+        context = Context(heard=(29,), excluded=frozenset({29, *chosen}), chosen=chosen)
+        picks = rows(rank(snapshot, [Seed(0)], context, settings, 5 - len(chosen)))
+        assert sum(artists[row] == 0 for row in picks) <= most
+        assert len(picks) == 5 - len(chosen)
+
+
+def test_others_are_looked_for_where_one_artist_fills_the_best(tmp_path: Path) -> None:
+    artists = [0] * 700 + list(range(1, 21))
+    snapshot = styled(tmp_path, [0] * 700 + [1] * 20, artists=artists, noise=0.3)
     picks = rows(rank(snapshot, [Seed(0)], Context(), SETTINGS, 5))
-    assert sum(artists[row] == 0 for row in picks) >= 2
+    assert 1 <= sum(artists[row] == 0 for row in picks) <= 2
+
+
+def test_a_long_answer_has_no_artist_three_times_in_a_row(tmp_path: Path) -> None:
+    artists = [0] * 20 + [1 + i // 2 for i in range(40)]
+    snapshot = styled(tmp_path, [0] * 20 + [0] * 40, artists=artists, noise=0.6)
+    settings = replace(SETTINGS, artist_repetition=0.001)
+    found = [artists[row] for row in rows(rank(snapshot, [Seed(0)], Context(), settings, 30))]
+    assert len(found) == 30
+    assert not any(a == b == c for a, b, c in zip(found, found[1:], found[2:], strict=False))
 
 
 def test_one_artist_for_all_is_still_a_library(tmp_path: Path) -> None:
