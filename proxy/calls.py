@@ -23,6 +23,9 @@ MAX_FORM_BYTES: Final = 256 * 1024
 
 FORM_TYPE: Final = b"application/x-www-form-urlencoded"
 
+#: What `Identity.user` begins with where only an API key tells who asks.
+_KEY: Final = "key:"
+
 _LOWER: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
 _REST: Final = re.compile(r"/rest/([A-Za-z0-9]{1,64})(?:\.view)?")
 _NATIVE_SONG: Final = re.compile(r"/api/song/([^/?]{1,64})")
@@ -46,6 +49,28 @@ class Identity:
     client: str = ""
     agent: str = ""
     player: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A call that may be steered or listened to.
+
+    Attributes:
+        endpoint: of the Subsonic API; "song" is `/api/song/<id>`.
+        headers: those that go to the upstream.
+        at_s: when it came, by the sessions' timer.
+    """
+
+    endpoint: str
+    parameters: Parameters
+    identity: Identity
+    headers: Headers
+    at_s: float
+
+
+def is_named(user: str) -> bool:
+    """Whether `Identity.user` is a user's own name: not a key's, and not nobody's."""
+    return bool(user) and not user.startswith(_KEY)
 
 
 def rest_endpoint(path: str) -> str | None:
@@ -141,7 +166,7 @@ def _names(parameters: Parameters, headers: Headers, user_header: str) -> Iterab
         yield _subject(token)
     for key in parameters.all("apiKey"):
         # A key stands for one user whose name it does not tell; in clear it must not be kept.
-        yield "key:" + hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:32]
+        yield _KEY + hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:32]
     if user_header and (trusted := header(headers, user_header.lower().encode())):
         yield _fold(_decode(trusted))
     for name, value in headers:

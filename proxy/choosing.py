@@ -179,8 +179,9 @@ class Choice:
         picks: list[Pick] = []
         for tier in self._tiers:
             if len(picks) < count:
-                gone = tier.excluded.union((pick.row for pick in picks), chosen)
-                context = replace(tier, eligible=eligible, excluded=gone)
+                there = (*sorted(chosen), *(pick.row for pick in picks))
+                gone = tier.excluded.union(there)
+                context = replace(tier, eligible=eligible, excluded=gone, chosen=there)
                 missing = count - len(picks)
                 picks += rank(snapshot, self._seeds, context, self._ranking, missing)
         songs = ((pick, links.choose(pick.row, self._mask)) for pick in picks)

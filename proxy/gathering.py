@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -61,6 +61,7 @@ async def gather(
     choose: Callable[[], Choice],
     session: Session,
     asker: Asker,
+    confirming: Awaitable[object],
     until_s: float,
     *,
     in_thread: bool,
@@ -69,8 +70,9 @@ async def gather(
     """Up to `count` songs.
 
     `choose` makes the choice once it is this call's turn: what another call of the session is about
-    to answer with is known to it then. `until_s` is a time of the running loop, `now_s` one of the
-    sessions' timer.
+    to answer with is known to it then. No song is asked for, or taken from what is kept, before
+    `confirming` says that the login is good. `until_s` is a time of the running loop, `now_s` one
+    of the sessions' timer.
 
     Raises:
         TimeoutError, UpstreamError, AnswerError, RefusedError: before there was any song.
@@ -83,16 +85,20 @@ async def gather(
         missing = count - len(gathered.songs)
         if missing <= 0 or loop.time() >= until_s:
             break
+        chosen: list[Chosen] = []
         try:
-            async with asyncio.timeout_at(until_s), session.turn:
-                choice = choice or choose()
-                chosen = await _best(choice, missing, rows, in_thread)
-                session.reserve((one.song_id for one in chosen), now_s)
+            async with asyncio.timeout_at(until_s):
+                async with session.turn:
+                    choice = choice or choose()
+                    chosen = await _best(choice, missing, rows, in_thread)
+                    session.reserve((one.song_id for one in chosen), now_s)
+                await confirming
             found = await asker.songs([one.song_id for one in chosen], until_s)
             if Missing.HIDDEN in found and turn == 0:
                 async with asyncio.timeout_at(until_s):
                     choice.restrict(await asker.folder_ids())
         except (TimeoutError, UpstreamError, AnswerError, RefusedError):
+            session.release(one.song_id for one in chosen)
             if not gathered.songs:
                 raise
             break

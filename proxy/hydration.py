@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import quote_from_bytes, urlencode
 
 from proxy.calls import FORM_TYPE, Headers
-from proxy.errors import UpstreamError
+from proxy.fetching import Fetching, Read
 from proxy.shelves import SeenSong, Shelf
-from proxy.upstream import Upstream
+from proxy.upstream import HttpUpstream
+from subsonic.cutting import Cutter
 from subsonic.envelope import Answer, Format, fragment, parse
 from subsonic.errors import AnswerError
 from subsonic.parameters import IDENTITY, Parameters
@@ -78,7 +79,7 @@ class Asker:
 
     def __init__(
         self,
-        upstream: Upstream,
+        upstream: HttpUpstream,
         parameters: Parameters,
         headers: Headers,
         wanted: Format,
@@ -96,6 +97,7 @@ class Asker:
             if name.lower() not in _ABOUT_THE_BODY and not name.lower().startswith(b"if-")
         ]
         self._slots = asyncio.Semaphore(CONCURRENCY)
+        self._cutter = Cutter("song")
         #: What is kept of this login; to be set once the upstream has said ok to it.
         self.shelf: Shelf | None = None
 
@@ -139,8 +141,7 @@ class Asker:
         """One song: the reply, and the song in it (XML element or JSON object)."""
         reply = await self.ask("getSong", id=song_id)
         song = reply.answer.payload("song")
-        whole = song is not None if self._is_xml else isinstance(song, dict)
-        if not whole or song.get("id") != song_id:
+        if not self._is_whole(song) or song.get("id") != song_id:
             raise AnswerError("the upstream answered getSong without the song asked for")
         return reply, song
 
@@ -162,26 +163,57 @@ class Asker:
         return [found[song_id] for song_id in song_ids]
 
     async def _ask_for(self, song_ids: Sequence[str], until_s: float) -> list[SeenSong | Missing]:
-        tasks = [asyncio.ensure_future(self._song_or_missing(song_id)) for song_id in song_ids]
-        timeout_s = max(until_s - asyncio.get_running_loop().time(), 0)
-        try:
-            await asyncio.wait(tasks, timeout=timeout_s)
-        finally:
-            late = [task for task in tasks if not task.done()]
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
-        return [Missing.LATE if task.cancelled() else task.result() for task in tasks]
+        found: list[SeenSong | Missing] = [Missing.LATE] * len(song_ids)
 
-    async def _song_or_missing(self, song_id: str) -> SeenSong | Missing:
-        try:
-            _, song = await self.song(song_id)
-        except RefusedError:
-            return Missing.HIDDEN
-        except (UpstreamError, AnswerError):
+        def take(number: int, status: int, body: bytes) -> None:
+            found[number] = self._taken(song_ids[number], status, body)
+
+        reads = self._reads(song_ids)
+        fetching = Fetching(
+            self._upstream, reads, take, limit=MAX_ANSWER_BYTES, at_once=CONCURRENCY
+        )
+        await fetching.run(max(until_s - asyncio.get_running_loop().time(), 0))
+        return found
+
+    def _reads(self, song_ids: Sequence[str]) -> list[Read]:
+        """getSong for each of these, as it goes over the wire."""
+        upstream = self._upstream
+        path = upstream.origin.base_path + b"/rest/getSong.view"
+        ids = [b"&id=" + quote_from_bytes(song_id.encode()).encode() for song_id in song_ids]
+        if not self._by_form:
+            tail = upstream.tail_of(self._headers)
+            before, after = b"GET %b?%b" % (path, self._login), b" HTTP/1.1\r\n" + tail
+            return [Read(before + song_id + after) for song_id in ids]
+        tail = upstream.tail_of([*self._headers, (b"content-type", FORM_TYPE)])
+        head = b"POST %b HTTP/1.1\r\ncontent-length: %%d\r\n" % path.replace(b"%", b"%%")
+        return [
+            Read(head % len(self._login + song_id) + tail, self._login + song_id) for song_id in ids
+        ]
+
+    def _taken(self, song_id: str, status: int, body: bytes) -> SeenSong | Missing:
+        if status != 200:
+            return Missing.LATE
+        cut = None if self._is_xml else self._cutter.cut(body)
+        if cut is not None:
+            markup, song = cut
+        else:
+            try:
+                answer = parse(body, is_xml=self._is_xml)
+            except AnswerError:
+                return Missing.LATE
+            if not answer.ok:
+                return Missing.HIDDEN
+            song = answer.payload("song")
+            if not self._is_whole(song):
+                return Missing.LATE
+            markup = fragment(song, is_xml=self._is_xml)
+        return self._seen(song_id, song, markup)
+
+    def _seen(self, song_id: str, song: Any, markup: bytes) -> SeenSong | Missing:
+        if song.get("id") != song_id:
             return Missing.LATE
         seen = SeenSong(
-            fragment(song, is_xml=self._is_xml),
+            markup,
             str(song.get("title") or "")[:_LONGEST_TOLD],
             str(song.get("artist") or "")[:_LONGEST_TOLD],
             str(song.get("userRating")) == "1",
@@ -189,6 +221,9 @@ class Asker:
         if self.shelf is not None:
             self.shelf.put(song_id, seen)
         return seen
+
+    def _is_whole(self, song: Any) -> bool:
+        return song is not None if self._is_xml else isinstance(song, dict)
 
     async def folder_ids(self) -> set[str]:
         """The music folders that this user sees. Raises as `ask`."""

@@ -122,6 +122,8 @@ class OkTap:
         song_id: for Navidrome's own API: the song that an ok answer describes. A web page that
             is given for any path says 200, too.
         on_ok: called once, when the last piece of an ok answer has been handed on.
+        before_end: called once, before the last piece is handed on: was the answer ok (None: it
+            cannot be read)?
         marks: headers to add, given whether the upstream may have said "failed". The answer's
             head then waits for its first piece.
     """
@@ -133,12 +135,14 @@ class OkTap:
         is_xml: bool,
         on_ok: Callable[[], None],
         song_id: str = "",
+        before_end: Callable[[bool | None], None] | None = None,
         marks: Callable[[bool], list[tuple[bytes, bytes]]] | None = None,
     ) -> None:
         self._send = send
         self._is_xml = is_xml
         self._song_id = song_id
         self._on_ok = on_ok
+        self._before_end = before_end
         self._marks = marks
         self._head: Message | None = None
         self._status = 0
@@ -159,9 +163,12 @@ class OkTap:
         last = is_body and not message.get("more_body", False)
         if is_body:
             self._take(message.get("body", b""))
+        said_ok = self.said_ok(complete=True) if last else None
+        if last and self._before_end is not None:
+            self._before_end(said_ok)
         await self._pass_head(last)
         await self._send(message)
-        if last and self.said_ok(last):
+        if said_ok:
             self._on_ok()
 
     async def _pass_head(self, last: bool = False) -> None:

@@ -106,6 +106,11 @@ class Session:
         for song_id in song_ids:
             _touch(self.reserved, song_id, at_s, SERVED_KEPT)
 
+    def release(self, song_ids: Iterable[str]) -> None:
+        """A call under way will not answer with these after all."""
+        for song_id in song_ids:
+            self.reserved.pop(song_id, None)
+
     def reserved_now(self, now_s: float) -> list[str]:
         """What other calls are about to answer with."""
         return [song for song, at_s in self.reserved.items() if abs(now_s - at_s) <= RESERVED_S]

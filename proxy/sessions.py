@@ -48,14 +48,20 @@ class Sessions:
 
         For callers whose login the upstream has not confirmed yet: they must not begin sessions.
         """
-        for known in (identity, Identity(identity.user, identity.client, identity.agent)):
-            session = self._all.get(known) if identity.user else None
-            if session is not None:
-                return session
+        found = self.find(identity)
+        if found is not None:
+            return found
         session = Session()
         if identity.user:
             self._begin(identity, session)
         return session
+
+    def find(self, identity: Identity) -> Session | None:
+        """A caller's session where there is one; it is not renewed."""
+        if not identity.user:
+            return None
+        without = Identity(identity.user, identity.client, identity.agent)
+        return self._all.get(identity) or self._all.get(without)
 
     def get(self, identity: Identity) -> Session | None:
         """The session of a confirmed caller, begun if need be; None for one who names nobody."""

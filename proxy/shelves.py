@@ -1,22 +1,22 @@
 """Songs as their users saw them, kept for a minute: what AutoDJ asks for twice is asked for once.
 
-Nothing here is ever shown to another: a shelf belongs to one user, under a keyed digest of the very
-login, client and headers that the songs were asked with, and it is opened only after the upstream
-has said ok to that login in this same call. Whatever may change how songs look to a user (a star, a
-rating, a scrobble of theirs) clears all their shelves, also under answers that are under way.
+Nothing here is ever shown to another: a shelf belongs to one user, under a keyed digest of the
+name, client and headers that the songs were asked with, and it is opened only after the upstream
+has said ok to the login in this same call (so how a password is proven is not part of the digest).
+Whatever may change how songs look to a user (a star, a rating, a scrobble of theirs, once the
+upstream took it) clears all their shelves, also under answers that are under way.
 """
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from proxy.calls import Headers, Identity
-from subsonic.parameters import IDENTITY, Parameters
+from proxy.calls import Headers, Identity, is_named
+from proxy.logins import PROOFS, Logins
+from subsonic.parameters import Parameters
 
 TTL_S: Final = 60.0
 
@@ -26,13 +26,6 @@ MOST_BYTES_OF_A_USER: Final = 4 * 1024 * 1024
 
 #: Beside a song's own bytes.
 _ENTRY_BYTES: Final = 400
-
-#: Headers that change from call to call and tell nothing of who asks; all others count.
-_OF_A_CALL: Final = frozenset(
-    (b"accept", b"accept-encoding", b"accept-language", b"cache-control", b"connection",
-     b"content-length", b"content-type", b"date", b"pragma", b"priority", b"range", b"referer",
-     b"traceparent", b"tracestate", b"x-request-id")
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +53,13 @@ class Shelves:
 
     Args:
         timer: seconds, never going back.
+        logins: makes digests of logins.
     """
 
     def __init__(
         self,
         timer: Callable[[], float],
+        logins: Logins | None = None,
         *,
         ttl_s: float = TTL_S,
         most_bytes: int = MOST_BYTES,
@@ -76,7 +71,7 @@ class Shelves:
         self._most_of_a_user = most_bytes_of_a_user
         self._users: OrderedDict[str, _OfUser] = OrderedDict()
         self._size_bytes = 0
-        self._secret = secrets.token_bytes(32)
+        self._logins = logins or Logins(timer)
 
     @property
     def size_bytes(self) -> int:
@@ -94,7 +89,17 @@ class Shelves:
             return None
         own = self._users.setdefault(identity.user, _OfUser())
         self._users.move_to_end(identity.user)
-        return Shelf(self, identity.user, own, self._digest(parameters, headers, form))
+        login = self._logins.digest(parameters, headers, form.encode("ascii"), without=PROOFS)
+        return Shelf(self, identity.user, own, login)
+
+    def drop_changed(self, user: str) -> None:
+        """A user, as a call names them, changed something.
+
+        A key stands for a user whom it does not name, and a call that names several may be
+        anybody's: then it may concern whoever has songs here.
+        """
+        named = is_named(user)
+        self.drop_where(lambda other: other == user or not (named and is_named(other)))
 
     def drop(self, user: str) -> None:
         """Forget all songs of a user, and whatever calls under way were about to keep."""
@@ -106,13 +111,6 @@ class Shelves:
         """`drop` all users of whom `is_gone` holds."""
         for user in [user for user in self._users if is_gone(user)]:
             self.drop(user)
-
-    def _digest(self, parameters: Parameters, headers: Headers, form: str) -> bytes:
-        digest = hashlib.blake2b(key=self._secret, digest_size=32)
-        for part in _parts(parameters, headers, form):
-            digest.update(len(part).to_bytes(8, "big"))  # so that no two sequences are one
-            digest.update(part)
-        return digest.digest()
 
     def _take(self, user: str, own: _OfUser, key: tuple[bytes, str]) -> SeenSong | None:
         found = own.songs.get(key) if self._users.get(user) is own else None
@@ -156,16 +154,3 @@ class Shelf:
     def put(self, song_id: str, song: SeenSong) -> None:
         """Keep a song."""
         self._shelves._put(self._user, self._own, (self._login, song_id), song)
-
-
-def _parts(parameters: Parameters, headers: Headers, form: str) -> Iterable[bytes]:
-    yield form.encode("ascii")
-    for name, value in parameters.only(IDENTITY):
-        yield name.encode("utf-8", "surrogatepass")
-        yield value.encode("utf-8", "surrogatepass")
-    yield b"headers"
-    for header, content in headers:
-        lower = header.lower()
-        if lower not in _OF_A_CALL and not lower.startswith((b"if-", b"sec-")):
-            yield lower
-            yield content

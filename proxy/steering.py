@@ -11,15 +11,14 @@ import asyncio
 import logging
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from time import localtime, monotonic, time
 from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from proxy import calls, headers
-from proxy.calls import Body, Headers, Identity
-from proxy.choosing import Choice, LeftError, choose_seeds
+from proxy.calls import Asked, Body, Identity
+from proxy.choosing import Choice, LeftError, by_folder, choose_seeds
 from proxy.composing import Composed, dress, refusal
 from proxy.composing import marks as response_marks
 from proxy.decisions import (
@@ -33,17 +32,19 @@ from proxy.decisions import (
 )
 from proxy.errors import UpstreamError
 from proxy.gathering import Gathered, confirm, gather
-from proxy.hydration import Asker, RefusedError
+from proxy.hydration import Asker, RefusedError, Reply
 from proxy.knowledge import Knowledge, View
+from proxy.listening import Listening
+from proxy.logins import Logins
 from proxy.metrics import Metrics
-from proxy.observation import OBSERVED, WRITES, OkTap, observe
+from proxy.observation import OBSERVED, OkTap
 from proxy.replay import ReplayedBody
 from proxy.session import Evidence, Session
 from proxy.sessions import Keeper, Sessions
 from proxy.settings import ProxySettings
 from proxy.shelves import Shelves
 from proxy.tastes import Tastes
-from proxy.upstream import Upstream
+from proxy.upstream import HttpUpstream
 from proxy.why import MOST_SONGS, Explanations, ServedList, ServedSong, Why
 from ranker.settings import RankingSettings
 from subsonic.envelope import Format, wanted_format
@@ -68,20 +69,6 @@ _RESERVE_S: Final = 0.03
 THREAD_FROM: Final = 20_000
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A call that may be steered or listened to.
-
-    `endpoint` "song" is `/api/song/<id>`. `headers` are those that go to the upstream.
-    """
-
-    endpoint: str
-    parameters: Parameters
-    identity: Identity
-    headers: Headers
-    at_s: float
-
-
 class Steering:
     """Implements the application's steering seam over one upstream."""
 
@@ -89,7 +76,7 @@ class Steering:
         self,
         settings: ProxySettings,
         ranking: RankingSettings,
-        upstream: Upstream,
+        upstream: HttpUpstream,
         knowledge: Knowledge,
         metrics: Metrics,
         *,
@@ -107,7 +94,9 @@ class Steering:
         self._wall_clock = wall_clock
         self._tastes = tastes
         self.sessions = Sessions(timer, keeper)
-        self.shelves = Shelves(timer)
+        self._logins = Logins(timer)
+        self.shelves = Shelves(timer, self._logins)
+        self._listening = Listening(self.sessions, self.shelves, self._logins, wall_clock)
         self.explanations = Explanations()
         #: The page `/segue/why`, an ASGI application.
         self.why = Why(self.explanations, upstream, settings.server)
@@ -146,11 +135,11 @@ class Steering:
         except Exception as error:  # fail open, whatever the request holds
             if not isinstance(error, ParameterError):
                 _log.exception("a call cannot be read; the upstream answers it")
-            asked = _Asked(endpoint, Parameters(), Identity(""), (), started_s)
+            asked = Asked(endpoint, Parameters(), Identity(""), (), started_s)
             return await self._hand_on(scope, body, send, forward, asked, "odd-parameters")
-        asked = _Asked(endpoint, parameters, identity, onward, started_s)
+        asked = Asked(endpoint, parameters, identity, onward, started_s)
         if endpoint not in STEERED:
-            return await self._listen(scope, body, send, forward, asked)
+            return await self._listening(scope, body, send, forward, asked)
         try:
             composed = await self._steer(asked, by_form=bool(form))
         except LeftError as left:
@@ -174,7 +163,7 @@ class Steering:
             return await self._answer(composed, send, started_s)
         return await self._hand_on(scope, body, send, forward, asked, reason)
 
-    # Forwarding and listening
+    # Forwarding
 
     async def _hand_on(
         self,
@@ -182,7 +171,7 @@ class Steering:
         body: ReplayedBody,
         send: Send,
         forward: ASGIApp,
-        asked: _Asked,
+        asked: Asked,
         reason: str,
     ) -> None:
         """Let the upstream answer a call that may be steered, and note what it then knows of."""
@@ -205,7 +194,7 @@ class Steering:
         )
         return await forward(scope, body.replay, tap)
 
-    def _note_forwarded(self, asked: _Asked) -> None:
+    def _note_forwarded(self, asked: Asked) -> None:
         """The upstream answered in our place: what comes next belongs to it all the same."""
         session = self.sessions.get(asked.identity)
         if session is None:
@@ -219,38 +208,9 @@ class Steering:
         elif is_probe(asked.parameters):
             session.probe_at_s = asked.at_s
 
-    async def _listen(
-        self, scope: Scope, body: ReplayedBody, send: Send, forward: ASGIApp, asked: _Asked
-    ) -> None:
-        native = asked.endpoint == "song"
-        parameters = asked.parameters
-        user, writes = asked.identity.user, asked.endpoint in WRITES
-        if writes:
-            self.shelves.drop(user)
-        if native:
-            parameters = Parameters([("id", calls.native_song_id(_path(scope)) or "")])
-        tap = OkTap(
-            send,
-            is_xml=not native and wanted_format(parameters) is Format.XML,
-            song_id=parameters.first("id") if native else "",
-            on_ok=lambda: observe(
-                self.sessions,
-                asked.identity,
-                asked.endpoint,
-                parameters,
-                asked.at_s,
-                self._wall_clock(),
-            ),
-        )
-        try:
-            await forward(scope, body.replay, tap)
-        finally:
-            if writes:  # also what was asked for before the upstream had done it
-                self.shelves.drop(user)
-
     # Steering
 
-    async def _steer(self, asked: _Asked, *, by_form: bool) -> Composed:
+    async def _steer(self, asked: Asked, *, by_form: bool) -> Composed:
         view = self._knowledge.view
         if view is None:
             raise LeftError("no-snapshot")
@@ -270,36 +230,78 @@ class Steering:
             plan.format,
             by_form=by_form,
         )
-        # Login first: nothing that is kept is used before the upstream said ok to this login.
         async with asyncio.timeout_at(until_s):
             if plan.probe:
                 await asker.ask("ping")
                 session = await self._await_playing(asked)
-            first, seeds = await confirm(asker, view, choose_seeds(plan, view, session))
-            if len(plan.folder_ids) > 1 and not set(plan.folder_ids) <= await asker.folder_ids():
-                raise LeftError("folder-not-seen")  # one unknown is the upstream's own error
-        confirmed = self.sessions.get(asked.identity) or session
-        if plan.probe:  # its second call may come before this one is answered
-            confirmed.probe_at_s = asked.at_s
+        seeds = choose_seeds(plan, view, session)
+        # Login first: nothing that is kept is shown before the upstream said ok to this login.
+        confirming = asyncio.ensure_future(self._confirm(asked, plan, view, seeds, asker))
+        confirming.add_done_callback(lambda task: task.cancelled() or task.exception())
+        try:
+            known = self._session_of_known(asked, plan, view, seeds)
+            if known is None:
+                async with asyncio.timeout_at(until_s):
+                    _, seeds = await confirming
+                session = self.sessions.get(asked.identity) or session
+            else:
+                session = known
+                await asyncio.sleep(0)  # the upstream looks at the login while we choose
+            gathered = await gather(
+                plan.count,
+                lambda: self._choice(asked, plan, view, seeds, session),
+                session,
+                asker,
+                confirming,
+                until_s,
+                in_thread=view.snapshot.n >= THREAD_FROM,
+                now_s=asked.at_s,
+            )
+            first, _ = await confirming
+        finally:
+            confirming.cancel()
+        if not gathered.songs:
+            raise LeftError("no-songs")
+        self._remember(asked, plan, view, session, gathered, seeds)
+        return dress(plan, first, gathered.songs)
+
+    async def _confirm(
+        self, asked: Asked, plan: Plan, view: View, seeds: Sequence[int], asker: Asker
+    ) -> tuple[Reply, Sequence[int]]:
+        """The upstream's word that this login is good; from here on what is kept may be used."""
+        login = self._logins.digest(asked.parameters, asked.headers)
+        try:
+            first, seen = await confirm(asker, view, seeds)
+        except RefusedError:
+            self._logins.forget(login)
+            raise
+        if len(plan.folder_ids) > 1 and not set(plan.folder_ids) <= await asker.folder_ids():
+            raise LeftError("folder-not-seen")  # one unknown is the upstream's own error
+        self._logins.note(login)
+        session = self.sessions.get(asked.identity)
+        if plan.probe and session is not None:  # its second call may come before this is answered
+            session.probe_at_s = asked.at_s
         asker.shelf = self.shelves.open(
             asked.identity, asked.parameters, asked.headers, plan.format.value
         )
-        gathered = await gather(
-            plan.count,
-            lambda: self._choice(asked, plan, view, seeds, confirmed),
-            confirmed,
-            asker,
-            until_s,
-            in_thread=view.snapshot.n >= THREAD_FROM,
-            now_s=asked.at_s,
-        )
-        if not gathered.songs:
-            raise LeftError("no-songs")
-        self._remember(asked, plan, view, confirmed, gathered, seeds)
-        return dress(plan, first, gathered.songs)
+        return first, seen
+
+    def _session_of_known(
+        self, asked: Asked, plan: Plan, view: View, seeds: Sequence[int]
+    ) -> Session | None:
+        """The session of a login that was good a moment ago, to choose by until the upstream says
+        that it still is; None where it must be heard first.
+
+        A stranger could else tell by the clock who is listening.
+        """
+        if plan.probe or len(plan.folder_ids) > 1 or len(by_folder(seeds, view)) > 1:
+            return None
+        if not self._logins.knows(self._logins.digest(asked.parameters, asked.headers)):
+            return None
+        return self.sessions.find(asked.identity)
 
     def _choice(
-        self, asked: _Asked, plan: Plan, view: View, seeds: Sequence[int], session: Session
+        self, asked: Asked, plan: Plan, view: View, seeds: Sequence[int], session: Session
     ) -> Choice:
         wall_s = self._wall_clock()
         user = asked.identity.user
@@ -318,7 +320,7 @@ class Steering:
             chance=zlib.crc32(f"{user}\0{day}".encode("utf-8", "replace")) + 1,
         )
 
-    async def _await_playing(self, asked: _Asked) -> Session:
+    async def _await_playing(self, asked: Asked) -> Session:
         """The session once it is known what plays, or as it is after `AWAIT_PLAYING_S`.
 
         `getTranscodeDecision` may be about the next song: it counts if nothing better comes.
@@ -339,7 +341,7 @@ class Steering:
 
     def _remember(
         self,
-        asked: _Asked,
+        asked: Asked,
         plan: Plan,
         view: View,
         session: Session,

@@ -7,29 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from types import TracebackType
 from typing import Final, Protocol, Self
-from urllib.parse import unquote, unquote_to_bytes, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from proxy.answer import Answer
 from proxy.errors import UpstreamBroke, UpstreamRefused, UpstreamTimeout
 from proxy.http1 import READ_SIZE_BYTES, Connection
+from proxy.requests import is_repeatable, may_repeat, request_head
 
 UpstreamResponse = Answer
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-_SAFE_METHODS: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
-#: Subsonic calls that only read; GETs such as scrobble, star or createPlaylist write.
-_READS: Final = re.compile(rb"(get|ping$|search|stream$|download$|hls)")
-
-#: A few short paths are most calls; long ones would only fill the memory of a cache.
-_SHORT: Final = 100
 
 
 class Upstream(Protocol):
@@ -175,12 +168,12 @@ class HttpUpstream:
         head = request_head(name, path, headers, more)
         # A write that must not happen twice gets a connection of its own: a server may close a kept
         # one in the very moment that the write is on its way, and nobody could tell what it took.
-        kept = self._take() if _may_repeat(name, target, body) else None
+        kept = self._take() if may_repeat(name, target, body) else None
         connection = kept or await self._connect()
         try:
             return await self._call(connection, head, body, chunked, name == b"HEAD", upgrade)
         except UpstreamBroke as error:
-            if not (error.untouched and _may_repeat(name, target, body)):
+            if not (error.untouched and may_repeat(name, target, body)):
                 raise
         connection = await self._connect()
         return await self._call(connection, head, body, chunked, name == b"HEAD", upgrade)
@@ -207,6 +200,29 @@ class HttpUpstream:
         if self._sweeper is None:
             self._schedule_sweep()
         return True
+
+    def begin_read(self, head: bytes, body: bytes | None, answer: Answer) -> bool:
+        """Send a request that only reads, whole as it is; False where no connection is kept.
+
+        Raises:
+            UpstreamBroke: the connection has just been closed.
+        """
+        connection = self._take()
+        if connection is None:
+            return False
+        connection.begin(answer, head, body)
+        self._busy.add(connection)
+        if self._sweeper is None:
+            self._schedule_sweep()
+        return True
+
+    async def open_connection(self) -> None:
+        """One more connection for `begin` and `begin_read` to take. Raises: UpstreamError."""
+        connection = await self._connect()
+        connection.idle_since = asyncio.get_running_loop().time()
+        self._idle.append(connection)
+        if self._sweeper is None:
+            self._schedule_sweep()
 
     def tail_of(self, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
         """All of a request's head but its first line, for `begin`.
@@ -333,46 +349,3 @@ class HttpUpstream:
         self._sweeper = None
         if self._busy or self._idle:
             self._schedule_sweep()
-
-
-def _may_repeat(method: bytes, target: bytes, body: bytes | AsyncIterator[bytes] | None) -> bool:
-    return (body is None or isinstance(body, bytes)) and is_repeatable(method, target)
-
-
-def is_repeatable(method: bytes, target: bytes) -> bool:
-    """Whether sending a request twice does what sending it once does.
-
-    A method that promises so is not enough: Subsonic scrobbles and deletes by GET. Nor is it
-    needed: Feishin reads by form POST.
-    """
-    path = target.partition(b"?")[0]
-    known = _is_repeatable if len(path) <= _SHORT else _is_repeatable.__wrapped__
-    return known(method, path)
-
-
-@lru_cache(maxsize=1024)
-def _is_repeatable(method: bytes, path: bytes) -> bool:
-    path = path.lower()
-    if b"%" in path:
-        path = unquote_to_bytes(path).lower()
-    if b"/rest/" not in path:
-        return method in _SAFE_METHODS
-    name = path.rpartition(b"/rest/")[2].removesuffix(b".view")
-    return (method in _SAFE_METHODS or method == b"POST") and _READS.match(name) is not None
-
-
-def request_head(
-    method: bytes, target: bytes, headers: Sequence[tuple[bytes, bytes]], more: bytes = b""
-) -> bytes:
-    """Request line and headers as they go over the wire.
-
-    Raises:
-        ValueError: a line break or blank where it would change the request's meaning.
-    """
-    lines = [b"%b %b HTTP/1.1" % (method, target)]
-    lines += map(b": ".join, headers)
-    head = b"\r\n".join(lines) + b"\r\n" + more + b"\r\n"
-    breaks = len(lines) + 1 + more.count(b"\n")
-    if head.count(b"\n") != breaks or head.count(b"\r") != breaks or lines[0].count(b" ") != 2:
-        raise ValueError("a line break or blank in a request's target or headers")
-    return head

@@ -23,7 +23,7 @@ from proxy.errors import UpstreamError
 from proxy.hydration import Asker, RefusedError
 from proxy.replay import ReplayedBody
 from proxy.settings import ServerSettings
-from proxy.upstream import Upstream
+from proxy.upstream import HttpUpstream
 from ranker.picks import Pick
 from subsonic.envelope import Format
 from subsonic.errors import AnswerError
@@ -106,7 +106,7 @@ class Why:
     """The page, an ASGI application."""
 
     def __init__(
-        self, explanations: Explanations, upstream: Upstream, settings: ServerSettings
+        self, explanations: Explanations, upstream: HttpUpstream, settings: ServerSettings
     ) -> None:
         self._explanations = explanations
         self._upstream = upstream

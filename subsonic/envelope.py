@@ -117,14 +117,23 @@ def parse(body: bytes, *, is_xml: bool) -> Answer:
         if etree.QName(root).localname != ENVELOPE:
             raise AnswerError("the upstream's XML is no Subsonic answer")
         return Answer(root, True, body.lstrip().startswith(b"<?xml"))
-    try:
-        document = json.loads(body, parse_constant=_refuse, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
-        raise AnswerError("the upstream's JSON is not well-formed") from error
+    document = strict_json(body)
     envelope = document.get(ENVELOPE) if isinstance(document, dict) else None
     if not isinstance(envelope, dict):
         raise AnswerError("the upstream's JSON is no Subsonic answer")
     return Answer(envelope, False)
+
+
+def strict_json(body: bytes) -> Any:
+    """JSON as the standard has it: no NaN, no number beyond all bounds.
+
+    Raises:
+        AnswerError: anything else.
+    """
+    try:
+        return _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
+    except (ValueError, RecursionError) as error:
+        raise AnswerError("the upstream's JSON is not well-formed") from error
 
 
 def _refuse(text: str) -> float:
@@ -134,6 +143,10 @@ def _refuse(text: str) -> float:
 def _finite(text: str) -> float:
     value = float(text)
     return value if math.isfinite(value) else _refuse(text)
+
+
+#: Made once: to make one costs as much as to read a song.
+_DECODER: Final = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
 
 
 def compose(template: Answer, name: str, songs: Sequence[bytes]) -> bytes:

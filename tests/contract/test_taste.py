@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from hashlib import md5
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -185,3 +188,68 @@ async def test_a_refused_login_is_told_in_the_clients_own_format(house: House) -
     xml = await house.call("getSimilarSongs", id="song0001", p="wrong", f="xml")
     own = await house.call("getSimilarSongs", id="song0001", p="wrong", f="xml", direct=True)
     assert xml.content == own.content
+
+
+async def test_what_strangers_claim_to_have_changed_empties_nobodys_shelf(house: House) -> None:
+    """Only what the upstream took counts, whoever the call names."""
+    await house.call("ping")
+    await house.songs("getSimilarSongs", id="song0002", count=50)
+    kept = steering(house).shelves.size_bytes
+    assert kept > 0
+    for write in ("star", "unstar", "scrobble", "setRating"):
+        await house.call(write, id="song0006", rating="4", p="guess")
+        await house.call(write, id="song0006", rating="4", user="bob")
+    assert steering(house).shelves.size_bytes == kept
+    await house.call("star", id="song0006")
+    assert steering(house).shelves.size_bytes == 0
+
+
+async def test_a_client_that_salts_each_call_anew_finds_what_was_kept(house: House) -> None:
+    def login(salt: str) -> dict[str, str]:
+        return {"p": "", "s": salt, "t": md5(b"sesame" + salt.encode()).hexdigest()}
+
+    await house.call("ping", **login("first"))
+    await house.songs("getSimilarSongs", id="song0002", count=50, **login("second"))
+    asked = house.server.asked("getSong")
+    await house.songs("getSimilarSongs", id="song0002", count=50, **login("third"))
+    assert house.server.asked("getSong") < asked + 15
+    wrong = await house.call("getSimilarSongs", id="song0002", count=50, p="", s="x", t="guess")
+    assert wrong.json()["subsonic-response"]["error"]["code"] == 40
+
+
+@pytest.mark.parametrize("change", [{"apiKey": "key-of-bob", "u": ""}, {"u": "admin"}])
+async def test_what_changes_under_another_form_of_login_is_seen(
+    house: House, change: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a key, which names nobody, or with two names: it may concern anybody's songs."""
+    answer = house.server._answer
+
+    def with_keys(endpoint: str, p: dict[str, str], *rest: Any) -> tuple[str, dict[str, Any]]:
+        if p.get("apiKey") == "key-of-bob":
+            p.update(u="admin", p="sesame")
+        return answer(endpoint, p, *rest)
+
+    monkeypatch.setattr(house.server, "_answer", with_keys)
+    await house.call("ping")
+    await house.songs("getSimilarSongs", id="song0002", count=50)
+    assert steering(house).shelves.size_bytes
+    login = {"v": "1", "c": "x", "f": "json", "id": "song0006", "u": "admin", "p": "sesame"}
+    query = urlencode([*{**login, **change}.items(), ("u", "Admin")] if change.get("u") else
+                      {k: v for k, v in {**login, **change}.items() if v and k != "p"})  # fmt: skip
+    starred = await house.http.get(f"{house.url}/rest/star?{query}")
+    assert starred.json()["subsonic-response"]["status"] == "ok"
+    songs = await house.songs("getSimilarSongs", id="song0002", count=59)
+    assert [song["id"] for song in songs if "starred" in song] == ["song0006"]
+
+
+async def test_a_star_that_is_cut_off_is_taken_for_one(house: House) -> None:
+    await house.call("ping")
+    await house.songs("getSimilarSongs", id="song0002", count=50)
+    house.server.delay_s["star"] = 0.3
+    for password, left in (("guess", True), ("sesame", False)):
+        call = asyncio.create_task(house.call("star", id="song0006", p=password))
+        await asyncio.sleep(0.1)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        await asyncio.sleep(0.1)
+        assert bool(steering(house).shelves.size_bytes) is left

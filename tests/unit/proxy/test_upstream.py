@@ -14,7 +14,8 @@ import pytest
 from proxy.answer import Answer
 from proxy.errors import BadUpstreamAnswer, UpstreamBroke, UpstreamRefused, UpstreamTimeout
 from proxy.http1 import Connection
-from proxy.upstream import HttpUpstream, Origin, Timeouts, is_repeatable, request_head
+from proxy.requests import is_repeatable, request_head
+from proxy.upstream import HttpUpstream, Origin, Timeouts
 from tests.unit.proxy.wire import Exchange, RawUpstream
 
 pytestmark = pytest.mark.anyio

@@ -1,0 +1,180 @@
+"""Many small answers at once, at the least cost: told of their end, not awaited one by one.
+
+A task, a lock and two futures for each of fifty songs cost more than all that is done to them. Here
+each connection that is kept takes one request after the other, and one future waits for them all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from proxy.answer import Answer
+from proxy.errors import UpstreamBroke, UpstreamError
+from proxy.upstream import HttpUpstream
+
+#: How often a request is sent again because a kept connection turned out to be closed.
+_MOST_TRIES: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A request that only reads, as it goes over the wire."""
+
+    head: bytes
+    body: bytes | None = None
+
+
+#: Told of each answer: which request it is to, status and body.
+Taken = Callable[[int, int, bytes], None]
+
+
+class _Fetch(Answer):
+    """One answer, collected as it comes."""
+
+    __slots__ = ("_ended", "_limit", "_pieces", "_size", "number")
+
+    def __init__(self, number: int, limit: int, ended: Callable[[_Fetch], None]) -> None:
+        super().__init__(None)
+        self.number = number
+        self._limit = limit
+        self._ended = ended
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    @property
+    def failure(self) -> UpstreamError | None:
+        return self._error
+
+    @property
+    def body(self) -> bytes | None:
+        """The whole body; None where it is too long, or did not come."""
+        if self._error is not None or self._size > self._limit:
+            return None
+        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+
+    def _wake(self) -> None:
+        if self._chunks:
+            self._size += sum(map(len, self._chunks))
+            if self._size <= self._limit:
+                self._pieces += self._chunks
+            self._chunks = []
+        if self._complete or self._error is not None:
+            self._ended(self)
+        elif self._size > self._limit:
+            self.abandon()  # which ends it, with an error
+        elif self.status and self._connection is not None:
+            self._connection.expect_more(self._connection.idle_s)
+
+
+class Fetching:
+    """One round of requests.
+
+    Args:
+        take: told of each answer that came whole, in no order. What it raises ends the round.
+        limit: bytes; an answer longer than this is none.
+        at_once: requests under way at any time.
+    """
+
+    def __init__(
+        self,
+        upstream: HttpUpstream,
+        reads: Sequence[Read],
+        take: Taken,
+        *,
+        limit: int,
+        at_once: int,
+    ) -> None:
+        self._upstream = upstream
+        self._reads = reads
+        self._take = take
+        self._limit = limit
+        self._at_once = at_once
+        self._waiting = deque(range(len(reads)))
+        self._tries = [0] * len(reads)
+        self._running: set[_Fetch] = set()
+        self._opening: set[asyncio.Task[None]] = set()
+        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def run(self, timeout_s: float) -> None:
+        """Returns when all has come that comes, or the time is over: then what is left is given up.
+
+        Raises:
+            Exception: whatever `take` raised.
+        """
+        try:
+            for _ in range(min(self._at_once, len(self._reads))):
+                self._start()
+            self._look()
+            async with asyncio.timeout(timeout_s):
+                await self._done
+        except TimeoutError:
+            return
+        finally:
+            self._waiting.clear()
+            for task in self._opening:
+                task.cancel()
+            running, self._running = self._running, set()
+            for fetch in running:
+                fetch.abandon()
+
+    def _start(self) -> None:
+        """Send the next request, over a kept connection or a new one."""
+        while self._waiting:
+            number = self._waiting.popleft()
+            read = self._reads[number]
+            fetch = _Fetch(number, self._limit, self._ended)
+            self._tries[number] += 1
+            try:
+                begun = self._upstream.begin_read(read.head, read.body, fetch)
+            except UpstreamBroke:  # closed a moment ago
+                self._again(number)
+                continue
+            if begun:
+                self._running.add(fetch)
+                return
+            self._tries[number] -= 1
+            self._waiting.appendleft(number)
+            task = asyncio.ensure_future(self._open())
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
+            return
+
+    async def _open(self) -> None:
+        try:
+            await self._upstream.open_connection()
+        except UpstreamError:
+            pass  # others may be open; else nothing more comes
+        else:
+            self._start()
+        self._opening.discard(asyncio.current_task())
+        self._look()
+
+    def _ended(self, fetch: _Fetch) -> None:
+        if fetch not in self._running:
+            return  # given up
+        self._running.discard(fetch)
+        failure, body = fetch.failure, fetch.body
+        if isinstance(failure, UpstreamBroke) and failure.untouched:
+            self._again(fetch.number)
+        elif body is not None:
+            try:
+                self._take(fetch.number, fetch.status, body)
+            except Exception as error:  # ours; it must not reach the connection, which is fine
+                self._waiting.clear()
+                if not self._done.done():
+                    self._done.set_exception(error)
+                return
+        self._start()
+        self._look()
+
+    def _again(self, number: int) -> None:
+        if self._tries[number] < _MOST_TRIES:
+            self._waiting.append(number)
+
+    def _look(self) -> None:
+        if not self._running and not self._opening and not self._done.done():
+            self._done.set_result(None)

@@ -1,0 +1,84 @@
+"""Calls that tell about a session: forwarded as they are, believed once the upstream said ok."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.types import ASGIApp, Scope, Send
+
+from proxy import calls
+from proxy.calls import Asked
+from proxy.logins import Logins
+from proxy.observation import WRITES, OkTap, observe
+from proxy.replay import ReplayedBody
+from proxy.sessions import Sessions
+from proxy.shelves import Shelves
+from subsonic.envelope import Format, wanted_format
+from subsonic.parameters import Parameters
+
+
+class Listening:
+    """Forwards calls and notes what the accepted ones tell.
+
+    Args:
+        wall_clock: seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        shelves: Shelves,
+        logins: Logins,
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self._sessions = sessions
+        self._shelves = shelves
+        self._logins = logins
+        self._wall_clock = wall_clock
+
+    async def __call__(
+        self, scope: Scope, body: ReplayedBody, send: Send, forward: ASGIApp, asked: Asked
+    ) -> None:
+        """Hand a call on to `forward` exactly as it came."""
+        native = asked.endpoint == "song"
+        parameters = asked.parameters
+        if native:
+            parameters = Parameters([("id", calls.native_song_id(scope["path"]) or "")])
+        writes = asked.endpoint in WRITES
+        unclear = True
+
+        def judge(said_ok: bool | None) -> None:
+            """Before the client has the answer: its next call must not find what was before."""
+            nonlocal unclear
+            unclear = said_ok is None
+            if said_ok and writes:
+                self._shelves.drop_changed(asked.identity.user)
+
+        def believe() -> None:
+            if not native:
+                self._logins.note(self._logins.digest(asked.parameters, asked.headers))
+            observe(
+                self._sessions,
+                asked.identity,
+                asked.endpoint,
+                parameters,
+                asked.at_s,
+                self._wall_clock(),
+            )
+
+        tap = OkTap(
+            send,
+            is_xml=not native and wanted_format(parameters) is Format.XML,
+            song_id=parameters.first("id") if native else "",
+            on_ok=believe,
+            before_end=judge,
+        )
+        try:
+            await forward(scope, body.replay, tap)
+        finally:
+            # Broken off, or not readable: it may have been done. A stranger's was not.
+            if writes and unclear and self._is_known(asked):
+                self._shelves.drop_changed(asked.identity.user)
+
+    def _is_known(self, asked: Asked) -> bool:
+        return self._logins.knows(self._logins.digest(asked.parameters, asked.headers))
