@@ -1,8 +1,8 @@
 """From a file to a few seconds of mono sound, level-true and exact to the sample.
 
-A file is read in two steps, so that known content need not be decoded again: `AudioFile.fetch`
-seeks to each window and takes its codec packets (a few MB), which give the content key;
-`Fetched.decode` turns them into samples.
+A file is read in three steps, so that known content is neither read nor decoded again:
+`AudioFile.recognise` takes the codec packets of one window, which give the content key;
+`AudioFile.fetch` those of all windows (a few MB); `Fetched.decode` turns them into samples.
 
 Seeking lands before the target, and frames carry their time, so a window cut after `PREROLL_S` of
 decoding equals the same window of a full decode. Over the 165 files of the development library
@@ -46,12 +46,12 @@ from embedder.errors import (
 )
 from embedder.excerpts import Excerpts, full_scale, mix, samples_of
 from embedder.loudness import channel_weights, piece_powers
-from embedder.reading import CachedFile, LocalSource, Source
+from embedder.reading import CachedFile, LocalSource, Source, View
 from embedder.seeking import open_seeker
 from embedder.windows import MOST_WINDOWS, WINDOW_S, plan_windows
 
 #: Part of every model's version: raised whenever the same file would give other samples.
-DECODING_VERSION: Final = 2
+DECODING_VERSION: Final = 3
 
 #: Decoded and thrown away before a window, until the codec has forgotten what came earlier.
 PREROLL_S: Final = 0.5
@@ -74,6 +74,13 @@ _ENCRYPTED: Final = frozenset({"drms", "enca"})
 #: Absurd floats (a broken float WAV) are cut here, 24 dB over full scale.
 _LOUDEST: Final = 16.0
 
+#: Formats of our seekers whose rate always varies.
+_VARYING: Final = frozenset({"flac", "ogg"})
+
+#: WAV and AIFF say in their head what they hold: FFmpeg need not look at a megabyte of it.
+_PLAIN: Final = frozenset({b"RIFF", b"RF64", b"FORM"})
+_LITTLE: Final = {"probesize": "32768"}
+
 #: FFmpeg's own buffer over the cached blocks; a larger one makes it ask for more than it uses.
 _BUFFER_BYTES: Final = 16 * 1024
 
@@ -95,15 +102,28 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
-    """The codec packets of a track's windows.
+class Recognised:
+    """What tells whether a track is known, read from one of its windows.
 
-    `content_key` is known before anything is decoded. It covers codec, rate, channels, the
-    track's duration in ms, and the payload of every codec packet inside the windows; no tag, cover
-    or name is in it, so a moved, renamed or retagged file keeps its key. A change outside of the
-    windows that leaves the duration alone is not seen by it (but by size and time, which make the
+    `content_key` covers codec, rate, channels, the track's duration in ms, how many bytes its
+    compressed audio has (in long files of the containers that we read ourselves), and the payload
+    of every codec packet inside one window (the middle one; of long FLAC and Ogg files the first);
+    no tag, cover or name is in it, so a moved, renamed or retagged file keeps its key. A change
+    elsewhere that leaves all of that alone is not seen by it (but by size and time, which make the
     job look again).
     """
+
+    content_key: str
+    duration_s: float
+    _starts: tuple[float, ...]
+    _sparse: bool
+    _told: tuple[float, tuple[_Packet, ...]]
+    _container: InputContainer
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The codec packets of a track's windows; `content_key` as in `Recognised`."""
 
     content_key: str
     duration_s: float
@@ -270,6 +290,8 @@ class AudioFile:
         on_read: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        #: Where plain samples begin: byte, time, bytes a unit of time.
+        self._plain: tuple[int, int, float] | None = None
         with _explained():
             opened = LocalSource(source) if isinstance(source, Path) else source
             self.file = CachedFile(opened, on_read=on_read, clock=clock)
@@ -282,6 +304,12 @@ class AudioFile:
                     self.file.fetch(0, self.file.size_bytes)
                 self._seeker = None if small else open_seeker(self.file)
                 self._container = self._open()
+            # Of small files it is not known, and tags alone must not make a file a large one.
+            payload_bytes = 0 if self._seeker is None else self._seeker.payload_bytes
+            self._payload_bytes = payload_bytes if payload_bytes > _SMALL_BYTES else 0
+            # Where the rate varies, a length to the byte tells recordings apart, and the first
+            # window is found in fewer reads; else the middle is where versions differ.
+            self._telling = self._payload_bytes > 0 and self._varies()
         except DecodingError:
             self.file.close()
             raise
@@ -301,7 +329,11 @@ class AudioFile:
             format=None if seeker is None else seeker.form,
             buffer_size=_BUFFER_BYTES,
             metadata_errors="replace",
+            container_options=_LITTLE if self.file.read_at(0, 4) in _PLAIN else {},
         )
+
+    def _varies(self) -> bool:
+        return self._seeker is not None and self._seeker.form in _VARYING
 
     def _found_stream(self) -> AudioStream:
         """The audio; a seeker that was wrong about the file is given up for FFmpeg's own guess."""
@@ -312,6 +344,8 @@ class AudioFile:
                 raise
             self._container.close()
             self._seeker = None
+            self._payload_bytes = 0
+            self._telling = False
             self._container = self._open()
             return self._audio_stream()
 
@@ -343,8 +377,8 @@ class AudioFile:
         """The same blocks for reading tags, from their start."""
         if self._seeker is not None and (tags := self._seeker.tags()) is not None:
             return BytesIO(tags)
-        self.file.seek(0)
-        return cast("IO[bytes]", self.file)
+        # A position of its own: FFmpeg goes on where it was.
+        return cast("IO[bytes]", View(self.file, [(0, self.file.size_bytes)]))
 
     def close(self) -> None:
         """Close the file."""
@@ -362,8 +396,8 @@ class AudioFile:
     ) -> None:
         self.close()
 
-    def fetch(self, most: int = MOST_WINDOWS) -> Fetched:
-        """Read the packets of up to `most` windows spread over the track.
+    def recognise(self, most: int = MOST_WINDOWS) -> Recognised:
+        """Read one of up to `most` windows spread over the track, the one that tells it.
 
         Raises:
             DecodingError: when the file has no sound, or too little.
@@ -381,13 +415,28 @@ class AudioFile:
             if duration_s < SHORTEST_S:
                 raise DecodingError(TOO_SHORT, f"{duration_s:.2f} s of sound")
             starts = plan_windows(duration_s, most=most)
-            windows = self._windows(starts, sparse)
-            key = self._content_key(duration_s, windows)
-        codec = self._stream.codec_context
+            start_s = starts[0 if self._telling else len(starts) // 2]
+            packets = self._sought(start_s) if sparse else None
+            if packets is None:
+                self._leave_to_ffmpeg()
+                packets = self._packets(start_s, sparse)
+            told = (start_s, packets)
+            key = self._content_key(duration_s, told)
+        return Recognised(key, duration_s, starts, sparse, told, self._container)
+
+    def fetch(self, most: int = MOST_WINDOWS, known: Recognised | None = None) -> Fetched:
+        """Read the packets of up to `most` windows; `known` is what `recognise` gave for as many.
+
+        Raises:
+            DecodingError: as `recognise`.
+        """
+        known = known or self.recognise(most)
+        with _explained():
+            windows = self._windows(known)
         return Fetched(
-            key,
-            duration_s,
-            codec.sample_rate,
+            known.content_key,
+            known.duration_s,
+            self._stream.codec_context.sample_rate,
             self._stream,
             windows,
             self._time_base,
@@ -426,23 +475,31 @@ class AudioFile:
                 end = packet.pts + (packet.duration or 0)
         return 0.0 if end is None else float((end - self._origin) * self._time_base)
 
-    def _windows(
-        self, starts: Sequence[float], sparse: bool
-    ) -> tuple[tuple[float, tuple[_Packet, ...]], ...]:
+    def _windows(self, known: Recognised) -> tuple[tuple[float, tuple[_Packet, ...]], ...]:
         """Every window with its packets, by the seeker if it finds them all, else by FFmpeg."""
-        seeker = self._seeker
-        windows: list[tuple[float, tuple[_Packet, ...]]] = []
-        for start_s in starts if sparse and seeker is not None else ():
-            assert seeker is not None
-            from_s = start_s + float(self._origin * self._time_base)
-            found = seeker.packets(from_s - seeker.preroll_s, from_s + WINDOW_S + _TAIL_S)
+        windows = dict([known._told])
+        for start_s in known._starts if known._sparse else ():
+            found = windows.get(start_s) or self._sought(start_s)
             if found is None:
                 break
-            windows.append((start_s, tuple(found)))
-        if len(windows) == len(starts):
-            return tuple(windows)
-        self._leave_to_ffmpeg()
-        return tuple((start_s, self._packets(start_s, sparse)) for start_s in starts)
+            windows[start_s] = found
+        if len(windows) < len(known._starts):
+            self._leave_to_ffmpeg()
+            if known._container is not self._container:
+                windows = {}
+            for start_s in known._starts:
+                if start_s not in windows:
+                    windows[start_s] = self._packets(start_s, known._sparse)
+        return tuple((start_s, windows[start_s]) for start_s in known._starts)
+
+    def _sought(self, start_s: float) -> tuple[_Packet, ...] | None:
+        """A window's packets, found by the seeker; None where it does not find them."""
+        seeker = self._seeker
+        if seeker is None:
+            return None
+        from_s = start_s + float(self._origin * self._time_base)
+        found = seeker.packets(from_s - seeker.preroll_s, from_s + WINDOW_S + _TAIL_S)
+        return None if found is None else tuple(found)
 
     def _leave_to_ffmpeg(self) -> None:
         """Let FFmpeg see all of a file of which it saw the ends only."""
@@ -469,33 +526,48 @@ class AudioFile:
         return tuple(packets)
 
     def _prefetch(self, first: int, end: int) -> None:
-        """Read a window in one piece, where the container's index tells its place (MP4)."""
+        """Read a window in one piece where its place is known: an index (MP4), or plain samples."""
+        place = self._computed(first, end) or self._indexed(first, end)
+        if place is not None and 0 <= place[0] <= place[1] <= place[0] + _MOST_PREFETCHED_BYTES:
+            self.file.fetch(place[0], place[1] + 2 * _BUFFER_BYTES)
+
+    def _indexed(self, first: int, end: int) -> tuple[int, int] | None:
+        """Where an index says that a stretch of time lies."""
         index = self._stream.index_entries
         begins = index.search_timestamp(max(first, 0), backward=True)
         ends = index.search_timestamp(end, backward=False)
         if begins < 0 or len(index) < _FEWEST_ENTRIES:
-            return
+            return None
         last = index[ends if ends >= 0 else len(index) - 1]
-        start = index[begins].pos
-        if 0 <= start <= last.pos <= start + _MOST_PREFETCHED_BYTES:
-            self.file.fetch(start, last.pos + last.size + _BUFFER_BYTES)
+        return index[begins].pos, last.pos + last.size
 
-    def _content_key(
-        self, duration_s: float, windows: Sequence[tuple[float, Sequence[_Packet]]]
-    ) -> str:
+    def _computed(self, first: int, end: int) -> tuple[int, int] | None:
+        """Where a stretch of time lies if samples are not compressed: where their number says."""
+        if self._seeker is not None or not self._stream.codec_context.name.startswith("pcm_"):
+            return None
+        if self._plain is None:
+            packet = next(self._container.demux(self._stream))
+            if not packet.size or not packet.duration or packet.pos is None or packet.pos < 0:
+                return None
+            self._plain = packet.pos, packet.pts or 0, packet.size / packet.duration
+        at, begun, bytes_a_tick = self._plain
+        low, high = (at + round((tick - begun) * bytes_a_tick) for tick in (first, end))
+        return max(low, at), min(high, self.file.size_bytes)
+
+    def _content_key(self, duration_s: float, window: tuple[float, Sequence[_Packet]]) -> str:
         codec = self._stream.codec_context
         digest = hashlib.blake2b(digest_size=16)
         facts = (codec.name, codec.sample_rate, codec.channels, round(duration_s * 1000))
-        digest.update(repr(facts).encode())
-        for start_s, packets in windows:
-            first = self._origin + math.ceil(start_s / self._time_base)
-            end = self._origin + math.ceil((start_s + WINDOW_S) / self._time_base)
-            inside = False
-            for packet in packets:
-                # Which packets come before a window depends on where the seek landed, which
-                # depends on what lies before the audio: only those inside count.
-                if packet.pts is not None:
-                    inside = first <= packet.pts < end
-                if inside:
-                    digest.update(packet)
-        return f"p{DECODING_VERSION}-{digest.hexdigest()}"
+        digest.update(repr((*facts, self._payload_bytes)).encode())
+        start_s, packets = window
+        first = self._origin + math.ceil(start_s / self._time_base)
+        end = self._origin + math.ceil((start_s + WINDOW_S) / self._time_base)
+        inside = False
+        for packet in packets:
+            # Which packets come before a window depends on where the seek landed, which depends on
+            # what lies before the audio: only those inside count.
+            if packet.pts is not None:
+                inside = first <= packet.pts < end
+            if inside:
+                digest.update(packet)
+        return f"m{DECODING_VERSION}-{digest.hexdigest()}"

@@ -6,7 +6,9 @@ sample, Ogg pages (RFC 3533, section 6) that of their last.
 
 from __future__ import annotations
 
+import math
 import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -34,6 +36,11 @@ _NO_SEEKPOINT: Final = 2**64 - 1
 
 _OGG_HEADER: Final = struct.Struct("<4sBBqIIIB")
 _NO_GRANULE: Final = -1
+_CONTINUED: Final = 1
+_LAST: Final = 4
+#: Each byte with its bits the other way round.
+_MIRRORED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+_FULL_SEGMENT: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,19 +135,30 @@ def _flac_sample(content: bytes, at: int, facts: FlacFacts) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class OggPage:
-    """Where a page begins and ends; `granule` None when no packet ends on it."""
+    """Where a page begins and ends; `granule` None when no packet ends on it.
+
+    `ends` are where its packets end, in bytes of the file; the first may have `begun` on the page
+    before.
+    """
 
     start: int
     end: int
     granule: int | None
     serial: int
+    ends: tuple[int, ...]
+    begun: bool
+
+    @property
+    def packets(self) -> int:
+        """How many begin and end on it."""
+        return max(len(self.ends) - self.begun, 0)
 
 
 def ogg_pages(content: bytes, offset: int) -> Iterator[OggPage]:
     """The pages whose headers lie whole in `content`, which lies at `offset` of the file."""
     at = content.find(b"OggS")
     while at >= 0 and at + _OGG_HEADER.size <= len(content):
-        _, version, _, granule, serial, _, _, segments = _OGG_HEADER.unpack_from(content, at)
+        _, version, flags, granule, serial, _, _, segments = _OGG_HEADER.unpack_from(content, at)
         table = content[at + _OGG_HEADER.size : at + _OGG_HEADER.size + segments]
         if version or len(table) < segments:
             at = content.find(b"OggS", at + 4)
@@ -150,14 +168,71 @@ def ogg_pages(content: bytes, offset: int) -> Iterator[OggPage]:
         if end + 4 <= len(content) and content[end : end + 4] != b"OggS":
             at = content.find(b"OggS", at + 4)
             continue
+        known = None if granule == _NO_GRANULE else granule
+        place = offset + at + _OGG_HEADER.size + segments
+        ends: list[int] = []
+        for size in table:
+            place += size
+            if size < _FULL_SEGMENT:
+                ends.append(place)
         yield OggPage(
-            offset + at, offset + end, None if granule == _NO_GRANULE else granule, serial
+            offset + at, offset + end, known, serial, tuple(ends), bool(flags & _CONTINUED)
         )
         at = content.find(b"OggS", end)
 
 
 def ogg_marks(content: bytes, offset: int, serial: int) -> Iterator[Mark]:
-    """Marks between the pages of one stream: after a page comes what is later than its granule."""
-    for page in ogg_pages(content, offset):
-        if page.serial == serial and page.granule is not None:
+    """Marks between the pages of one stream: after a page comes what is later than its granule.
+
+    Where the first page begins, and where the packets of one that is cut off end, is told by the
+    number of packets, taken to be as long as those beside them: exact where all are (Opus, as good
+    as always), about so elsewhere (Vorbis).
+    """
+    before: OggPage | None = None
+    for number, page in enumerate(
+        one
+        for one in ogg_pages(content, offset)
+        if one.serial == serial and one.granule is not None
+    ):
+        assert page.granule is not None
+        if before is not None and before.granule is not None and page.ends:
+            packet = (page.granule - before.granule) / len(page.ends)
+            begins = before.granule - math.ceil(before.packets * packet)
+            if number == 1 and 0 < begins < before.granule:
+                yield before.start, begins
+            if page.end > offset + len(content):
+                for i, end in enumerate(page.ends[:-1], start=1):
+                    if end <= offset + len(content):
+                        yield end, before.granule + math.floor(i * packet)
+        if page.end <= offset + len(content):
             yield page.end, page.granule
+        before = page
+
+
+def cut_ogg_page(content: bytes, granule: int) -> bytes:
+    """The packets that lie whole in the beginning of a page, as a page of its own that ends there.
+
+    `granule` is that of the last of them.
+    """
+    segments = content[_OGG_HEADER.size - 1]
+    table = content[_OGG_HEADER.size : _OGG_HEADER.size + segments]
+    place = head = _OGG_HEADER.size + segments
+    kept, end = 0, head
+    for i, size in enumerate(table):
+        place += size
+        if place > len(content):
+            break
+        if size < _FULL_SEGMENT:
+            kept, end = i + 1, place
+    return ogg_page(content[: _OGG_HEADER.size], granule, table[:kept], content[head:end])
+
+
+def ogg_page(header: bytes, granule: int, table: bytes, payload: bytes) -> bytes:
+    """A page like the one with this header (27 bytes), but for its time and what it holds."""
+    magic, version, flags, _, serial, number, _, _ = _OGG_HEADER.unpack(header)
+    fields = (magic, version, flags & ~_LAST, granule, serial, number)
+    page = _OGG_HEADER.pack(*fields, 0, len(table)) + table + payload
+    # CRC-32 with its bits the other way round than zlib's, from 0 and not inverted.
+    mirrored = zlib.crc32(page.translate(_MIRRORED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    checksum = int.from_bytes(mirrored.to_bytes(4, "little").translate(_MIRRORED), "big")
+    return _OGG_HEADER.pack(*fields, checksum, len(table)) + page[_OGG_HEADER.size :]

@@ -103,7 +103,8 @@ class Listening:
         choose = partial(self._choose, (root_id, file.path))
         source = self._source.open(folder, file)
         try:
-            return processes.listen(folder, file, choose, source)
+            likely = self._plan.recognition.likely((root_id, file.path), file)
+            return processes.listen(folder, file, choose, source, likely_known=likely)
         finally:
             if source is not None:
                 source.close()

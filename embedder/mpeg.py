@@ -14,7 +14,7 @@ tag specification, revision 1.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -100,8 +100,8 @@ class Mp3Layout:
 
     `first` is the first frame with sound, `end` where the audio ends, both byte offsets. `anchors`
     (byte, frame number) ascend; between them frames are taken to lie evenly. `exact`: the
-    rate is constant, so every frame is where it is computed to be. `frames` counts them, 0 when
-    nothing tells.
+    rate is constant, so every frame is where it is computed to be. `told`: a table says where they
+    lie. `frames` counts them, 0 when nothing tells.
     """
 
     frame: Frame
@@ -110,6 +110,7 @@ class Mp3Layout:
     frames: int
     anchors: tuple[tuple[int, float], ...]
     exact: bool
+    told: bool = False
 
     def byte_of(self, frame: float) -> int:
         """About where a frame begins."""
@@ -146,21 +147,20 @@ def _constant(frame: Frame, first: int, end: int, *, exact: bool) -> Mp3Layout:
     )
 
 
-def settle_layout(layout: Mp3Layout, probes: Sequence[bytes]) -> Mp3Layout:
-    """A layout that nothing tells (`frames` 0), from stretches of the audio spread over it.
+def settle_layout(layout: Mp3Layout, probes: Iterable[Sequence[Frame]]) -> Mp3Layout:
+    """A layout that nothing tells (`frames` 0), from the frames of stretches spread over it.
 
-    Where all their frames are alike the rate is taken to be constant, else for their mean.
+    Where all of them are alike the rate is taken to be constant, else for their mean: that of each
+    stretch's rate in bytes, each stands for as many bytes as the others.
     """
-    frames = [
-        frame
-        for probe in probes
-        if (at := find_frame(probe, 0, layout.frame)) is not None
-        for frame in walk_frames(probe[at:])
-    ]
-    if not frames:
+    stretches = [frames for frames in probes if frames]
+    if not stretches:
         return layout
-    alike = {frame.bits_per_s for frame in frames} == {layout.frame.bits_per_s}
-    mean = layout.frame.mean_bytes if alike else sum(f.size for f in frames) / len(frames)
+    rates = {frame.bits_per_s for frames in stretches for frame in frames}
+    alike = rates == {layout.frame.bits_per_s}
+    means = [sum(frame.size for frame in frames) / len(frames) for frames in stretches]
+    frames_a_byte = sum(1 / mean for mean in means) / len(means)
+    mean = layout.frame.mean_bytes if alike else 1 / frames_a_byte
     count = max((layout.end - layout.first) / mean, 1.0)
     anchors = ((layout.first, 0.0), (layout.end, count))
     return replace(layout, frames=round(count), anchors=anchors, exact=alike)
@@ -195,7 +195,7 @@ def _from_xing(
     # The middle of the step that an entry stands for; the ends are known better.
     inner = [(at + round((table[i] + 0.5) / 256 * size), i / 100 * frames) for i in range(1, 100)]
     anchors = ((first, 0.0), *inner, (max(at + size, inner[-1][0] + 1), float(frames)))
-    return Mp3Layout(sound, first, end, frames, anchors, exact=False)
+    return Mp3Layout(sound, first, end, frames, anchors, exact=False, told=True)
 
 
 def _from_vbri(fields: bytes, frame: Frame, at: int, end: int) -> Mp3Layout:
@@ -212,4 +212,4 @@ def _from_vbri(fields: bytes, frame: Frame, at: int, end: int) -> Mp3Layout:
     for i in range(entries):
         size = int.from_bytes(table[i * width : (i + 1) * width], "big") * scale
         anchors.append((anchors[-1][0] + size, float(min((i + 1) * step, frames))))
-    return Mp3Layout(frame, first, end, frames, tuple(anchors), exact=False)
+    return Mp3Layout(frame, first, end, frames, tuple(anchors), exact=False, told=True)

@@ -36,10 +36,12 @@ class Recognition:
     _there: dict[str, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _by_key: dict[str, list[tuple[Place, int]]] = field(default_factory=dict)
+    _gone_sizes: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         for place, track in sorted(self.gone.items(), reverse=True):
             self._by_key.setdefault(track.content_key, []).append((place, track.track_id))
+            self._gone_sizes.add(track.size_bytes)
         for track in self.known.values():
             if not self.again and not self.missing(track.track_id):
                 self._there[track.content_key] = track.track_id
@@ -49,6 +51,10 @@ class Recognition:
         return frozenset(
             model for model, heard in self.analysed.items() if self.again or track_id not in heard
         )
+
+    def likely(self, place: Place, file: FileFacts) -> bool:
+        """Whether this may well be a known file that was touched, retagged or moved."""
+        return not self.again and (place in self.known or file.size_bytes in self._gone_sizes)
 
     def recognise(self, place: Place, content_key: str) -> frozenset[Model]:
         """Which models must hear this file; `claims` then says which track it is, if it is known.

@@ -24,6 +24,7 @@ _CACHE_BYTES: Final = 16 * 2**20
 #: Who reads on where the last read ended is given twice as much each time, up to this.
 _FIRST_READ_BYTES: Final = 16 * 1024
 _MOST_READ_AHEAD_BYTES: Final = 2**20
+_LARGE_BYTES: Final = 3 * 2**20
 
 
 class Source(Protocol):
@@ -78,7 +79,8 @@ class CachedFile:
         self._on_read = on_read
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
         self._position = 0
-        self._next_miss = 0
+        # Of a large file twice as much is read at first: more is in its head.
+        self._next_miss = 0 if source.size_bytes > _LARGE_BYTES else -1
         self._read_ahead = 1
         self.size_bytes = source.size_bytes
         self.bytes_read = 0

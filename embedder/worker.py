@@ -84,7 +84,7 @@ class Worker:
             self._say(kind="ready")
             while True:
                 wish = self._hear()
-                self._answer(Path(wish["path"]), wish["size_bytes"])
+                self._answer(Path(wish["path"]), wish["size_bytes"], wish["likely_known"])
         except (EOFError, OSError):
             return
 
@@ -96,12 +96,12 @@ class Worker:
             raise OSError(answer["errno"], answer["strerror"])
         return self._connection.recv_bytes()
 
-    def _answer(self, path: Path, size_bytes: int | None) -> None:
+    def _answer(self, path: Path, size_bytes: int | None, likely_known: bool) -> None:
         source: _WatchedSource | _AskedSource | None = None
         try:
             asked = None if size_bytes is None else _AskedSource(self, size_bytes)
             source = asked or _WatchedSource(path)
-            self._read(path, source)
+            self._read(path, source, likely_known)
         except DecodingError as error:
             cause = source.failure if source is not None else None
             self._fail(error, cause)
@@ -119,19 +119,16 @@ class Worker:
             strerror="" if cause is None else cause.strerror or "",
         )
 
-    def _read(self, path: Path, source: Source) -> None:
+    def _read(self, path: Path, source: Source, likely_known: bool) -> None:
         suffix, size = path.suffix, source.size_bytes
-        whole = self._strategy.whole(suffix, size)
+        whole = not likely_known and self._strategy.whole(suffix, size)
         with AudioFile(source, whole=whole, on_read=self._alive) as audio:
-            fetched = audio.fetch()
+            known = audio.recognise()
             tags = read_tags(path, audio.tag_file())
-            self._strategy.learn(
-                suffix, size, whole=whole, seconds=audio.file.waited_s, reads=audio.reads
-            )
             self._say(
-                kind="fetched",
-                content_key=fetched.content_key,
-                duration_s=fetched.duration_s,
+                kind="recognised",
+                content_key=known.content_key,
+                duration_s=known.duration_s,
                 tags=asdict(tags),
                 bytes_read=audio.bytes_read,
                 reads=audio.reads,
@@ -139,6 +136,10 @@ class Worker:
             wanted = self._hear()
             if not wanted["decode"]:
                 return
+            fetched = audio.fetch(known=known)
+            self._strategy.learn(
+                suffix, size, whole=whole, seconds=audio.file.waited_s, reads=audio.reads
+            )
             excerpts = fetched.decode(loudness=wanted["measure"])
             measured = measure(excerpts) if wanted["measure"] else None
             self._say(
@@ -146,6 +147,8 @@ class Worker:
                 rate_hz=excerpts.rate_hz,
                 windows=len(excerpts.windows),
                 facts=None if measured is None else measured.facts,
+                bytes_read=audio.bytes_read,
+                reads=audio.reads,
             )
             if measured is not None:
                 self._connection.send_bytes(measured.fingerprint.tobytes())

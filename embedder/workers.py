@@ -204,10 +204,13 @@ class Workers:
         file: FileFacts,
         choose: Callable[[str], Sequence[Analyser]],
         source: Source | None = None,
+        *,
+        likely_known: bool = False,
     ) -> Heard:
         """Read a file and let the models hear it that `choose(content_key)` names, maybe none.
 
-        Its bytes come from `source` where there is one, else the worker opens it. Called from
+        Its bytes come from `source` where there is one, else the worker opens it. `likely_known`:
+        its middle may be all that is wanted, so it is not read in one go. Called from
         several threads. A worker that dies is given one more try, in case it was killed from
         outside.
 
@@ -218,7 +221,7 @@ class Workers:
         for last in (False, True):
             process = self._take()
             try:
-                heard = self._ask(process, root / file.path, choose, source)
+                heard = self._ask(process, root / file.path, choose, source, likely_known)
             except _DiedError as error:
                 self._discard(process)
                 if last:
@@ -245,18 +248,23 @@ class Workers:
         path: Path,
         choose: Callable[[str], Sequence[Analyser]],
         source: Source | None,
+        likely_known: bool,
     ) -> Heard:
         process.source = source
-        process.say(path=str(path), size_bytes=None if source is None else source.size_bytes)
-        fetched = process.hear()
-        if fetched["kind"] == "failed":
-            raise _explain(path, fetched)
-        analysers = choose(fetched["content_key"])
+        process.say(
+            path=str(path),
+            size_bytes=None if source is None else source.size_bytes,
+            likely_known=likely_known,
+        )
+        known = read = process.hear()
+        if known["kind"] == "failed":
+            raise _explain(path, known)
+        analysers = choose(known["content_key"])
         wanted = any(isinstance(one, Measuring) for one in analysers)
         process.say(decode=bool(analysers), measure=wanted)
         analyses: tuple[Analysis, ...] = ()
         if analysers:
-            answer = process.hear()
+            answer = read = process.hear()
             if answer["kind"] == "failed":
                 raise _explain(path, answer)
             measured = None
@@ -266,9 +274,7 @@ class Workers:
             windows = tuple(
                 np.frombuffer(process.hear_bytes(), np.float32) for _ in range(answer["windows"])
             )
-            excerpts = Excerpts(
-                answer["rate_hz"], fetched["duration_s"], windows, measured=measured
-            )
+            excerpts = Excerpts(answer["rate_hz"], known["duration_s"], windows, measured=measured)
             try:
                 analyses = hear(analysers, excerpts)
             except DecodingError:
@@ -276,14 +282,14 @@ class Workers:
             except Exception as error:  # one file's sound must not end the others' run
                 what = f"{type(error).__name__}: {error}"
                 raise DecodingError(CANNOT_ANALYSE, what) from error
-        tags = {**fetched["tags"], "genres": tuple(fetched["tags"]["genres"])}
+        tags = {**known["tags"], "genres": tuple(known["tags"]["genres"])}
         return Heard(
-            fetched["content_key"],
-            fetched["duration_s"],
+            known["content_key"],
+            known["duration_s"],
             Tags(**tags),
             analyses,
-            fetched["bytes_read"],
-            fetched["reads"],
+            read["bytes_read"],
+            read["reads"],
         )
 
     def _take(self) -> _Process:

@@ -75,7 +75,7 @@ class Entry:
 
     @property
     def version(self) -> str:
-        """For example "mn04-899a8c62-w6x10-d2.1"; graphs hold no weights and do not count."""
+        """For example "mn04-899a8c62-w6x10-d3.1"; graphs hold no weights and do not count."""
         short = self.name if self.packaged else self.name.rpartition("-")[2]
         counted = (one for one in self.weights if not one.file.endswith(".onnx"))
         weights = "".join(f"-{one.sha256[:8]}" for one in counted)

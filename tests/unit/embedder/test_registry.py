@@ -45,9 +45,9 @@ def test_labels_are_complete_and_in_order() -> None:
 
 
 def test_versions_name_weights_windows_and_decoding() -> None:
-    assert MN04.version == "mn04-899a8c62-w6x10-d2.1"
-    assert MOODS.version == "moods-c1d6bee6-w1x29.1-d2.1"
-    assert TIMBRE.version == "timbre-w6x10-d2.1"
+    assert MN04.version == "mn04-899a8c62-w6x10-d3.1"
+    assert MOODS.version == "moods-c1d6bee6-w1x29.1-d3.1"
+    assert TIMBRE.version == "timbre-w6x10-d3.1"
     assert len({one.version for one in ENTRIES}) == len(ENTRIES)
 
 
