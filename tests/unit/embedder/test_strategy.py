@@ -1,4 +1,9 @@
+import pytest
+
+from bench.reading import FILES_ON_MOUNT, MOST_OVER_BEST, auto_s, on_mount
 from embedder.strategy import MOST_WHOLE_BYTES, Strategy
+from tests.unit.embedder.sounds import Recordings, noisy_music
+from tests.unit.embedder.test_decoding import LONG, long_file
 
 MB = 1_000_000
 
@@ -35,3 +40,14 @@ def test_kinds_do_not_judge_each_other() -> None:
     assert strategy.whole(".mp3", 5 * MB)
     assert not strategy.whole(".flac", 5 * MB)
     assert not strategy.whole(".mp3", 15 * MB)
+
+
+@pytest.mark.parametrize(("suffix", "options"), [one[:2] for one in LONG])
+def test_on_a_blob_mount_auto_is_as_good_as_the_better_way(
+    suffix: str, options: dict[str, object], recordings: Recordings
+) -> None:
+    """30 ms a request, 10 MB/s, blocks of 1 MiB; by a clock that only reading moves."""
+    path = recordings.get(noisy_music, **long_file(suffix, options))
+    seek, whole = on_mount(path, whole=False), on_mount(path, whole=True)
+    best_s = FILES_ON_MOUNT * min(seek[0], whole[0])
+    assert auto_s(path, seek, whole) <= MOST_OVER_BEST * best_s
