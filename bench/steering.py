@@ -7,8 +7,11 @@ else of supysonic. Calls alternate, so that a busy machine disturbs both alike.
     python -m bench.steering --songs 10000 [--rounds N]
 
 With `--songs` a library of so many made-up songs, and every steered call beside the server's own
-answer to the same call (needs Navidrome). Cold: nothing is kept of this login (each call has a salt
-of its own); warm: the same call was answered a moment ago.
+answer to the same call (needs Navidrome). Its own answer to getSimilarSongs is empty without an
+agent from outside; for a listener who has starred songs of the artist it has songs, and this is
+what steered answers are compared with (the empty one's time is told as well). Before each cold call
+the listener hears a song, which drops all songs kept of them; "salted anew": with a login that was
+never seen, as of clients that salt each call. Warm: the same call was answered a moment ago.
 """
 
 from __future__ import annotations
@@ -165,6 +168,12 @@ _LARGE: Final = (
 #: So often a call is made before it counts as warm: pools differ from call to call.
 _WARMING: Final = 6
 
+#: The server goes on for a while after it has answered a report.
+_CALM_S: Final = 0.03
+
+#: Songs that are played in turn, and starred: ten artists whole.
+_PLAYED: Final = 480
+
 
 def run_large(songs: int = 10_000, rounds: int = 40) -> list[dict[str, object]]:
     """Steered calls, cold and warm, beside Navidrome's own answers to them."""
@@ -200,51 +209,58 @@ def _compare(
     direct: _Caller, steered: _Caller, rounds: int, pids: Sequence[int]
 ) -> Iterator[dict[str, object]]:
     """Times by the clock, and what the processors of both servers did for a call."""
-    listed = json.loads(direct.call("search3", query="", songCount=500, albumCount=0,
+    listed = json.loads(direct.call("search3", query="", songCount=_PLAYED, albumCount=0,
                                     artistCount=0)[2])  # fmt: skip
     ids = [song["id"] for song in listed["subsonic-response"]["searchResult3"]["song"]]
+    played = [ids[number * 7 % len(ids)] for number in range(rounds + 3)]
+    empty = [direct.call("getSimilarSongs", id=song_id, count=5)[0] for song_id in played]
+    for song_id in ids:
+        direct.call("star", id=song_id)
+    yield {"call": "getSimilarSongs count=5, own, empty", "p50 ms": _median(empty)}
     salts = (f"salt{number}" for number in itertools.count())
     for endpoint, parameters, cold_goal, warm_goal in _LARGE:
-        own: list[_Cost] = []
-        cold: list[_Cost] = []
-        warm: list[_Cost] = []
-        for turn in range(rounds + 3):
-            song_id = ids[turn * 7 % len(ids)]
+        costs: dict[str, list[_Cost]] = {}
+        for turn, song_id in enumerate(played):
             asked = {**parameters, "id": song_id} if "Similar" in endpoint else parameters
-            steered.call("scrobble", id=song_id, submission="false")
-            with _costing(pids) as one:
-                answer = direct.call(endpoint, **asked)[2]
-            with _costing(pids) as two:
-                _steered(steered, endpoint, asked, next(salts))
-            three = None
+            calls = [("own", ""), ("cold", "kept"), ("cold, salted anew", next(salts))]
+            for label, salt in calls:
+                for submission in ("false", "true"):
+                    steered.call("scrobble", salt="kept", id=song_id, submission=submission)
+                time.sleep(_CALM_S)
+                with _costing(pids) as cost:
+                    if label == "own":
+                        answer = direct.call(endpoint, **asked)[2]
+                    else:
+                        _steered(steered, endpoint, asked, salt)
+                if turn >= 3:
+                    costs.setdefault(label, []).append(cost)
             if warm_goal is not None:
                 for _ in range(_WARMING):
                     _steered(steered, endpoint, asked, "kept")
-                with _costing(pids) as three:
+                with _costing(pids) as cost:
                     _steered(steered, endpoint, asked, "kept")
-            if turn >= 3:
-                own.append(one)
-                cold.append(two)
-                warm += [three] if three is not None else []
-        base = statistics.median(cost.ms for cost in own)
-        base_cpu = statistics.fmean(cost.cpu_ms for cost in own)
+                if turn >= 3:
+                    costs.setdefault("warm", []).append(cost)
         shown = " ".join(f"{name}={value}" for name, value in parameters.items())
-        for label, values, goal in (("cold", cold, cold_goal), ("warm", warm, warm_goal)):
-            if values:
-                times = [cost.ms for cost in values]
-                cpu = statistics.fmean(cost.cpu_ms for cost in values)
-                ratio = statistics.median(times) / base
-                yield {
-                    "call": f"{endpoint} {shown}, {label}",
-                    "songs in own answer": answer.count(b'"isDir"'),
-                    "own p50 ms": round(base, 1),
-                    "p50 ms": round(statistics.median(times), 1),
-                    "p95 ms": round(statistics.quantiles(times, n=20)[-1], 1),
-                    "x own": round(ratio, 2),
-                    "goal": f"<= {goal}",
-                    "CPU ms, own": round(base_cpu, 1),
-                    "CPU ms": round(cpu, 1),
-                }
+        own = costs.pop("own")
+        base = statistics.median(cost.ms for cost in own)
+        for label, values in costs.items():
+            times = [cost.ms for cost in values]
+            yield {
+                "call": f"{endpoint} {shown}, {label}",
+                "songs in own answer": answer.count(b'"isDir"'),
+                "own p50 ms": round(base, 1),
+                "p50 ms": _median(times),
+                "p95 ms": round(statistics.quantiles(times, n=20)[-1], 1),
+                "x own": round(statistics.median(times) / base, 2),
+                "goal": f"<= {warm_goal if label == 'warm' else cold_goal}",
+                "CPU ms, own": round(statistics.fmean(cost.cpu_ms for cost in own), 1),
+                "CPU ms": round(statistics.fmean(cost.cpu_ms for cost in values), 1),
+            }
+
+
+def _median(times: Sequence[float]) -> float:
+    return round(statistics.median(times), 1)
 
 
 @dataclass(slots=True)

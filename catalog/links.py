@@ -173,9 +173,16 @@ class Links:
         rows[self.rows[mask]] = True
         return rows
 
-    def choose(self, row: int, mask: Mask) -> int | None:
-        """An allowed song that is the track at `row`: the first by id."""
-        return next((int(song) for song in self.songs_at(row) if mask[song]), None)
+    def choose(self, rows: Sequence[int], mask: Mask) -> list[int | None]:
+        """For each of `rows` an allowed song that is this track: the first by id, or None."""
+        if not rows:
+            return []
+        lefts = np.searchsorted(self._sorted_rows, rows).tolist()
+        rights = np.searchsorted(self._sorted_rows, rows, "right").tolist()
+        return [
+            next((song for song in self._order[left:right].tolist() if mask[song]), None)
+            for left, right in zip(lefts, rights, strict=True)
+        ]
 
     def seeds(self, seed_id: str) -> Sequence[int]:
         """The songs that an id of a song, an album or an artist stands for; empty if unknown."""

@@ -6,7 +6,7 @@ asks here again for others in the place of hidden ones.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -117,7 +117,7 @@ class Choice:
             folder_ids=plan.folder_ids,
         )
         moment = Context(open_kinds=in_season(month), taste=taste, chance=chance)
-        self._tiers = self._make_tiers(session, now_s, remembers, moment)
+        self._first, self._later = self._make_tiers(session, now_s, remembers, moment)
 
     def hide(self, song_ids: Iterable[str]) -> None:
         """These songs are not shown to this user. Another song of the same track still may be."""
@@ -133,9 +133,11 @@ class Choice:
 
     def _make_tiers(
         self, session: Session, now_s: float, remembers: bool, moment: Context
-    ) -> tuple[Context, ...]:
-        """A small library runs out: then what was served longer ago comes again, and at last
-        anything but what plays now and what the client says it has queued.
+    ) -> tuple[Context, Callable[[], tuple[Context, ...]]]:
+        """What to choose by, and what more to choose by where that is not enough.
+
+        A small library runs out: then what was served longer ago comes again, and at last anything
+        but what plays now and what the client says it has queued.
         """
         heard = self._aged_rows(session.heard_lately(RECENTLY_HEARD, now_s))
         skipped = self._aged_rows(session.skipped_lately(now_s))
@@ -145,7 +147,6 @@ class Choice:
         never = {*playing, *self._rows(session.queue)}
         reserved = self._rows(session.reserved_now(now_s))
         lately = [row for row, _ in heard]
-        back = frozenset([*offered, *served, *lately, *reserved])
         mood = replace(
             moment,
             heard=tuple(lately) if remembers else (),
@@ -154,15 +155,24 @@ class Choice:
             skipped_ages_s=tuple(age for _, age in skipped) if remembers else (),
         )
         left = {row for row, _ in skipped}
-        return (
-            replace(
-                mood,
-                excluded=frozenset({*never, *served, *lately, *left, *reserved}),
-                held_back=frozenset(offered),
-            ),
-            replace(mood, excluded=frozenset({*never, *lately[:JUST_HEARD]}), held_back=back),
-            replace(mood, excluded=frozenset(never), held_back=back),
+        first = replace(
+            mood,
+            excluded=frozenset({*never, *served, *lately, *left, *reserved}),
+            held_back=frozenset(offered),
         )
+
+        def later() -> tuple[Context, ...]:
+            back = frozenset([*offered, *served, *lately, *reserved])
+            return (
+                replace(mood, excluded=frozenset({*never, *lately[:JUST_HEARD]}), held_back=back),
+                replace(mood, excluded=frozenset(never), held_back=back),
+            )
+
+        return first, later
+
+    def _tiers(self) -> Iterator[Context]:
+        yield self._first
+        yield from self._later()
 
     def _aged_rows(self, songs: Iterable[tuple[str, float]]) -> list[tuple[int, float]]:
         row_of = self._view.links.row
@@ -177,12 +187,17 @@ class Choice:
         links, snapshot = self._view.links, self._view.snapshot
         eligible = links.eligible_rows(self._mask, snapshot.n)
         picks: list[Pick] = []
-        for tier in self._tiers:
-            if len(picks) < count:
-                there = (*sorted(chosen), *(pick.row for pick in picks))
-                gone = tier.excluded.union(there)
-                context = replace(tier, eligible=eligible, excluded=gone, chosen=there)
-                missing = count - len(picks)
-                picks += rank(snapshot, self._seeds, context, self._ranking, missing)
-        songs = ((pick, links.choose(pick.row, self._mask)) for pick in picks)
-        return [Chosen(links.song_id(song), pick) for pick, song in songs if song is not None]
+        for tier in self._tiers():
+            there = (*sorted(chosen), *(pick.row for pick in picks))
+            gone = tier.excluded.union(there)
+            context = replace(tier, eligible=eligible, excluded=gone, chosen=there)
+            missing = count - len(picks)
+            picks += rank(snapshot, self._seeds, context, self._ranking, missing)
+            if len(picks) >= count:
+                break
+        songs = links.choose([pick.row for pick in picks], self._mask)
+        return [
+            Chosen(links.song_id(song), pick)
+            for pick, song in zip(picks, songs, strict=True)
+            if song is not None
+        ]

@@ -7,6 +7,7 @@ there, and what is kept for a minute is under this very login (see `proxy.shelve
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -25,8 +26,12 @@ from subsonic.parameters import IDENTITY, Parameters
 #: A song is a few kB; an answer larger than this is none.
 MAX_ANSWER_BYTES: Final = 1024 * 1024
 
-#: Asked at once for one request: what one listener may take of a small server.
-CONCURRENCY: Final = 8
+#: Asked at once for one request: what one listener may take of a small server. (Fifty songs of
+#: Navidrome's on two cores took 41 ms by 4 at once, 31 by 8, 27 by 12, 25 by 16.)
+CONCURRENCY: Final = 12
+
+#: Navidrome's name of a player. It finds a player sooner by this than by user, client and agent.
+_PLAYER_COOKIE: Final = re.compile(rb"(nd-player-[0-9a-f]+=[^;\s]{1,64})")
 
 #: Of a title or an artist.
 _LONGEST_TOLD: Final = 200
@@ -224,6 +229,15 @@ class Asker:
 
     def _is_whole(self, song: Any) -> bool:
         return song is not None if self._is_xml else isinstance(song, dict)
+
+    def take_cookie(self, reply: Reply) -> None:
+        """Further calls name the player that this answer named, as a browser would."""
+        if any(name.lower() == b"cookie" for name, _ in self._headers):
+            return
+        for name, value in reply.headers:
+            if name.lower() == b"set-cookie" and (found := _PLAYER_COOKIE.match(value)):
+                self._headers.append((b"cookie", found.group(1)))
+                return
 
     async def folder_ids(self) -> set[str]:
         """The music folders that this user sees. Raises as `ask`."""

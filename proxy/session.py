@@ -25,6 +25,9 @@ HEARD_KEPT: Final = 200
 PLAYS_KEPT: Final = 100
 SERVED_KEPT: Final = 2000
 
+#: Members of pools: an evening of AutoDJ's. Each of them is looked at in each call.
+OFFERED_KEPT: Final = 600
+
 #: Served songs count against a song for this long.
 SERVED_TTL_S: Final = 3 * 3600.0
 
@@ -194,7 +197,7 @@ class Session:
         target, kind = (self.offered, "offered") if pool else (self.served, "served")
         for song_id in song_ids:
             self.reserved.pop(song_id, None)
-            _touch(target, song_id, at_s, SERVED_KEPT)
+            _touch(target, song_id, at_s, OFFERED_KEPT if pool else SERVED_KEPT)
             self._tell(kind, song_id, 0.0, at_s)
 
     def served_lately(self, now_s: float) -> list[str]:

@@ -275,6 +275,7 @@ class Steering:
         except RefusedError:
             self._logins.forget(login)
             raise
+        asker.take_cookie(first)
         if len(plan.folder_ids) > 1 and not set(plan.folder_ids) <= await asker.folder_ids():
             raise LeftError("folder-not-seen")  # one unknown is the upstream's own error
         self._logins.note(login)
@@ -355,19 +356,18 @@ class Steering:
         session.note_served(gathered.song_ids, at_s, pool=plan.is_pool)
         told = zip(gathered.song_ids, gathered.songs, gathered.picks, strict=True)
         after = (plan.seed_id,) if plan.seed_id else tuple(view.links.song_id(s) for s in seeds)
-        self.explanations.add(
-            asked.identity.user,
-            ServedList(
-                self._wall_clock(),
-                asked.identity.client,
-                asked.endpoint,
-                after,
-                tuple(
-                    ServedSong(song_id, song.title, song.artist, pick)
-                    for song_id, song, pick in list(told)[:MOST_SONGS]
-                ),
+        served = ServedList(
+            self._wall_clock(),
+            asked.identity.client,
+            asked.endpoint,
+            after,
+            tuple(
+                ServedSong(song_id, song.title, song.artist, pick)
+                for song_id, song, pick in list(told)[:MOST_SONGS]
             ),
         )
+        self.explanations.add(asked.identity.user, served)
+        asyncio.get_running_loop().call_soon(served.tell)  # the answer goes first
 
     async def _answer(self, composed: Composed, send: Send, started_s: float) -> None:
         seconds = self._timer() - started_s

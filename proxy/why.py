@@ -67,6 +67,11 @@ class ServedList:
     seeds: tuple[str, ...]
     songs: tuple[ServedSong, ...]
 
+    def tell(self) -> None:
+        """Put all reasons into words; until then the snapshot that they are about is held."""
+        for song in self.songs:
+            _ = song.pick.reasons
+
 
 class Explanations:
     """The lists served last, bounded for each user and in all."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,14 +61,41 @@ class Reason:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
 class Pick:
     """A chosen row. `score` is the sum of the values of its reasons.
 
     What the others in the house return to moves the order a little and is in no reason and no
-    score: nobody can read it off.
+    score: nobody can read it off. Reasons are put into words when they are first asked for: a list
+    of fifty is answered without.
+
+    Args:
+        reasons: the reasons, or what tells them; it is called once at most.
     """
 
-    row: int
-    score: float
-    reasons: tuple[Reason, ...]
+    __slots__ = ("_reasons", "row", "score")
+
+    def __init__(
+        self, row: int, score: float, reasons: tuple[Reason, ...] | Callable[[], tuple[Reason, ...]]
+    ) -> None:
+        self.row = row
+        self.score = score
+        self._reasons = reasons
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """The very terms that made the score."""
+        if callable(self._reasons):
+            self._reasons = self._reasons()
+        return self._reasons
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Pick):
+            return NotImplemented
+        mine, others = (self.row, self.score), (other.row, other.score)
+        return mine == others and self.reasons == other.reasons
+
+    def __hash__(self) -> int:
+        return hash((self.row, self.score))
+
+    def __repr__(self) -> str:
+        return f"Pick(row={self.row}, score={self.score}, reasons={self.reasons})"

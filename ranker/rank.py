@@ -186,8 +186,12 @@ class _Ranking:
             "album_repetition": -placed.album,
             "diversity": -placed.diversity,
         }
-        told = reasons.tell(self.snapshot, self.tagged, row, values, self.settings)
-        return Pick(row, sum(reason.value for reason in told), told)
+        snapshot, tagged, settings = self.snapshot, self.tagged, self.settings
+        return Pick(
+            row,
+            sum(values.values()),
+            lambda: reasons.tell(snapshot, tagged, row, values, settings),
+        )
 
 
 def rank(

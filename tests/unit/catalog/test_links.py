@@ -93,10 +93,11 @@ def test_limits_keep_the_servers_meaning(
 def test_a_track_in_two_folders_is_given_as_the_song_that_is_allowed(links: Links) -> None:
     mask = links.select(folder_ids=("1",))
     assert links.eligible_rows(mask, 4).tolist() == [False, True, True, False]
-    chosen = links.choose(2, mask)
+    (chosen, none) = links.choose([2, 0], mask)
     assert chosen is not None
     assert links.song_id(chosen) == "copy"
-    assert links.choose(0, mask) is None
+    assert none is None
+    assert links.choose([], mask) == []
 
 
 def test_no_links_at_all(tmp_path: Path) -> None:

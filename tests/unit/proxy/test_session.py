@@ -4,7 +4,7 @@ import pytest
 
 from proxy.calls import Identity
 from proxy.observation import observe
-from proxy.session import SERVED_TTL_S, Evidence, Session
+from proxy.session import OFFERED_KEPT, SERVED_KEPT, SERVED_TTL_S, Evidence, Session
 from proxy.sessions import MAX_SESSIONS, MAX_SESSIONS_OF_A_USER, Sessions
 from subsonic.parameters import Parameters
 
@@ -158,7 +158,8 @@ def test_what_was_served_is_remembered_for_a_while_and_bounded() -> None:
     session.note_served([f"s{i}" for i in range(3000)], 30, pool=True)
     assert session.served_lately(100) == ["a", "b"]
     assert session.served_lately(10 + SERVED_TTL_S + 1) == []
-    assert len(session.offered) == 2000
+    session.note_served([f"t{i}" for i in range(3000)], 31, pool=False)
+    assert (len(session.offered), len(session.served)) == (OFFERED_KEPT, SERVED_KEPT)
 
 
 def test_the_seed_of_a_similar_call_is_the_truth() -> None:
