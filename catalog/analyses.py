@@ -79,6 +79,30 @@ class Analyses(Database):
         ).fetchone()
         return int(row[0])
 
+    def remove_results(self, model: Model) -> int:
+        """Forget a model and all that it said, a batch a transaction. Returns how many results.
+
+        Broken off, it is finished by doing it again.
+        """
+        removed = 0
+        for table in ("vectors", "scores"):
+            while True:
+                with self._transaction() as db:
+                    count = db.execute(
+                        f"DELETE FROM {table} WHERE (model_id, track_id) IN"
+                        f" (SELECT model_id, track_id FROM {table} JOIN models USING (model_id)"
+                        " WHERE name = ? AND version = ? LIMIT ?)",
+                        (model.name, model.version, BLOCK_ROWS),
+                    ).rowcount
+                if count <= 0:
+                    break
+                removed += count
+        with self._transaction() as db:
+            db.execute(
+                "DELETE FROM models WHERE name = ? AND version = ?", (model.name, model.version)
+            )
+        return removed
+
     def add_analyses(self, track_id: int, analyses: Sequence[Analysis]) -> None:
         """Add what further models say of a known track, or replace what they said."""
         with self._transaction() as db:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 from catalog.errors import CatalogError
+
+#: A file of which less is free is not worth copying.
+_LEAST_FREE: Final = 0.2
 
 
 class Database:
@@ -71,6 +75,24 @@ class Database:
     def rows(self, query: str, values: Sequence[object] = ()) -> Iterator[Any]:
         """What a query of this file gives, row by row."""
         return self._db.execute(query, values)
+
+    def shrink(self) -> bool:
+        """Give space that is free within the file back to the disk, where it is much and the disk
+        has room for the copy that this takes. Returns whether it was done."""
+        size, pages, free = (
+            int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
+            for name in ("page_size", "page_count", "freelist_count")
+        )
+        room = shutil.disk_usage(self.path.parent).free
+        if free < _LEAST_FREE * pages or room < 2 * size * (pages - free):
+            return False
+        try:
+            self._db.execute("VACUUM")
+        except sqlite3.Error as error:
+            raise self._error(
+                f"cannot shrink the {self._noun} {self.path}: {error}{self._advice}"
+            ) from error
+        return True
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:

@@ -111,7 +111,7 @@ class Tiles:
     def __init__(self, file: FileMatrix, n: int) -> None:
         self._file = file
         self._n = n
-        self._width = file.shape[0] // max(-(-n // self.rows_each), 1)
+        self._width = max(file.shape[0] // max(-(-n // self.rows_each), 1), 1)
 
     @classmethod
     def shape(cls, n: int, width: int) -> tuple[int, int]:

@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 
 from catalog.database import Database, plain_text
@@ -30,6 +30,16 @@ class Runs(Database):
         """Remember of what state of the library a snapshot was made."""
         with self._transaction() as db:
             db.execute("INSERT OR REPLACE INTO meta VALUES ('published', ?)", (token,))
+
+    def retired(self) -> dict[str, str]:
+        """Models ("name=version") that are published no more, and each one's last snapshot."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = 'retired'").fetchone()
+        return {} if row is None else dict(json.loads(row[0]))
+
+    def note_retired(self, models: Mapping[str, str]) -> None:
+        """Replace what `retired` gives."""
+        with self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('retired', ?)", (json.dumps(models),))
 
     def record_failure(self, root_id: int, file: FileFacts, reason: str, detail: str) -> None:
         """Remember why a file gave no track; it is tried again when it changes."""

@@ -27,6 +27,8 @@ from catalog.library import Library
 from catalog.snapshot import Snapshot, open_snapshot
 from catalog.snapshots import kept_snapshots
 from catalog.tracks import Model
+from embedder.facts import FACTS
+from embedder.fingerprint import FINGERPRINT
 from embedder.progress import Progress
 from embedder.publish import publish, rule_of
 
@@ -51,6 +53,13 @@ class Publication:
         `complete`: the run has heard all there is. `partial`: publish these models' space however
         little it holds. Returns the version in force, "" for none.
         """
+        version = self._settle(models, complete, partial)
+        self._remove_retired(models)
+        if complete:
+            self._remove_older_measures()
+        return version
+
+    def _settle(self, models: Sequence[Model], complete: bool, partial: bool) -> str:
         heard = self._library.count_analysed(models[0])
         published = self._open()
         if not heard:
@@ -68,7 +77,7 @@ class Publication:
     def _models_of(self, published: Snapshot) -> list[Model]:
         """The models that what is published was made of, where the library still has them."""
         _, _, *named, version = self._library.published().split(" ") or [""]
-        known = {f"{one.name}={one.version}": one for one in self._library.models()}
+        known = {_name(one): one for one in self._library.models()}
         models = [known[name] for name in named if name in known]
         whole = len(models) == len(named) and version == published.version
         ours = bool(models) and (models[0].name, models[0].version) == (
@@ -78,9 +87,10 @@ class Publication:
         return models if whole and ours else []
 
     def _publish(self, models: Sequence[Model]) -> str:
-        names = " ".join(f"{model.name}={model.version}" for model in models)
+        names = " ".join(map(_name, models))
         state = f"{self._library.tracks_revision()} {derivation(*models)} {names}"
         published, _, version = self._library.published().rpartition(" ")
+        before = version
         current = self._open()
         # Nothing new to tell: what is in force stays, also where somebody went back to an older.
         if published == state and current is not None:
@@ -89,8 +99,38 @@ class Publication:
                 return current.version
         self._progress.publishing(self._library.count_analysed(models[0]))
         version = publish(self._library, self._data, models, keep=self._keep)
+        gone = set(published.split(" ")[2:]) - set(names.split(" "))
+        if gone:
+            self._library.note_retired(self._library.retired() | dict.fromkeys(gone, before))
         self._library.note_published(f"{state} {version}")
         return version
+
+    def _remove_retired(self, models: Sequence[Model]) -> None:
+        """Remove what retired models said once their last snapshot is gone."""
+        retired = self._library.retired()
+        if not retired:
+            return
+        used = {_name(model) for model in models}
+        used |= set(self._library.published().split(" ")[2:])
+        waiting = {name: last for name, last in retired.items() if name not in used}
+        kept = {one.version for one in kept_snapshots(self._data)}
+        known = {_name(model): model for model in self._library.models()}
+        removed = 0
+        for name, last in list(waiting.items()):
+            if last not in kept:
+                removed += self._library.remove_results(known[name]) if name in known else 0
+                del waiting[name]
+        if waiting != retired:
+            self._library.note_retired(waiting)
+        if removed:
+            self._library.shrink()
+
+    def _remove_older_measures(self) -> None:
+        """All was measured anew: no snapshot will be made of what older versions measured."""
+        for model in self._library.models():
+            for now in (FACTS, FINGERPRINT):
+                if model.name == now.name and model.version != now.version:
+                    self._library.remove_results(model)
 
     def _open(self) -> Snapshot | None:
         """What is published, None where nothing is that can be read."""
@@ -98,6 +138,10 @@ class Publication:
             return open_snapshot(self._data)
         except SnapshotError:
             return None
+
+
+def _name(model: Model) -> str:
+    return f"{model.name}={model.version}"
 
 
 #: The code that shapes a snapshot; a test holds it against what `embedder.publish` imports.

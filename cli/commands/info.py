@@ -59,6 +59,7 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
 def gather(library: Library, snapshot: Snapshot | None, data: Path) -> dict[str, Any]:
     """Everything known, in the shape that `--json` promises."""
     songs, linked = library.count_songs()
+    retired = library.retired()
     run, attempt = library.last_complete_run(), library.last_run()
     return {
         "tracks": library.count_tracks(),
@@ -66,7 +67,13 @@ def gather(library: Library, snapshot: Snapshot | None, data: Path) -> dict[str,
         "linked": linked,
         "model": None if snapshot is None else snapshot.model.name,
         "models": [
-            {"name": m.name, "version": m.version, "tracks": library.count_analysed(m)}
+            {
+                "name": m.name,
+                "version": m.version,
+                "tracks": library.count_analysed(m),
+                # Published no more: kept as long as this snapshot is, to go back to.
+                "kept_for": retired.get(f"{m.name}={m.version}"),
+            }
             for m in library.models()
         ],
         "snapshot": None
@@ -119,6 +126,13 @@ def _size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.iterdir())
 
 
+def _analysed_text(model: dict[str, Any]) -> str:
+    text = f"{model['tracks']} tracks by {model['name']}"
+    if model["kept_for"]:
+        text += f" {model['version']}, kept as long as snapshot {model['kept_for']}"
+    return text
+
+
 def _show(facts: dict[str, Any], data: Path) -> None:
     snapshot, run = facts["snapshot"], facts["last_run"]
     linked = f"{facts['linked']} of {facts['songs']} songs of the server"
@@ -126,7 +140,7 @@ def _show(facts: dict[str, Any], data: Path) -> None:
         ("tracks", str(facts["tracks"])),
         ("linked", linked if facts["songs"] else "nothing yet: run `segue link`"),
         ("model", facts["model"] or "none: nothing is published"),
-        *(("analysed", f"{m['tracks']} tracks by {m['name']}") for m in facts["models"]),
+        *(("analysed", _analysed_text(m)) for m in facts["models"]),
     ]
     if snapshot is None:
         rows.append(("snapshot", "none: run `segue embed`"))

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from catalog.kinds import LONG
 from catalog.library import Library
 from catalog.snapshot import open_snapshot
 from catalog.tracks import FileFacts
@@ -56,6 +57,11 @@ def test_a_folder_of_odd_files(tmp_path: Path, shared_workers: None) -> None:
     snapshot = open_snapshot(shelf.data, verify=True)
     assert snapshot is not None
     assert snapshot.n == len(heard)
+    # As an album in one file, whatever its cue sheet says: a long mix, kept out from between songs.
+    assert snapshot.kind is not None
+    mixes = [row for row in range(snapshot.n) if snapshot.kind[row] & LONG]
+    assert [snapshot.text("path", row) for row in mixes] == ["twelve hours.mp3"]
+    assert "album in one.flac" in heard
     assert np.isfinite(np.asarray(snapshot.vectors)).all()
 
 

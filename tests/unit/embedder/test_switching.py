@@ -14,6 +14,7 @@ from catalog.snapshots import kept_snapshots, roll_back
 from catalog.tracks import Analysis
 from embedder import job
 from embedder.excerpts import Excerpts
+from embedder.fingerprint import FINGERPRINT
 from embedder.models.analysers import Analyser
 from embedder.models.entry import Entry
 from embedder.models.registry import MOODS, TIMBRE, Choice
@@ -134,3 +135,52 @@ def test_a_roll_back_stays_until_there_is_something_new(house: House) -> None:
     assert len(kept) == 3  # embedding.keep
     assert third in kept
     assert first not in kept
+
+
+def test_what_a_left_model_said_stays_as_long_as_its_snapshot_is_kept(house: House) -> None:
+    def known() -> set[str]:
+        with Library.open(house.data, read_only=True) as library:
+            return {model.version for model in library.models() if library.count_analysed(model)}
+
+    house.models = (OLD, TAGS)
+    first = house.run().snapshot
+    house.models = (NEW, TAGS)
+    house.run()
+    with Library.open(house.data, read_only=True) as library:
+        assert library.retired() == {f"{OLD.name}={OLD.version}": first}
+    # Going back: the snapshot at once, and the model without hearing anything again.
+    assert roll_back(house.data).version == first
+    house.models = (OLD, TAGS)
+    assert house.run().report.unchanged == 5
+    assert house.published().model.version == OLD.version
+    house.models = (NEW, TAGS)
+    assert house.run().report.unchanged == 5
+    for number in (5, 6):  # the third snapshot since, and the fourth
+        assert {OLD.version, NEW.version, TAGS.version} <= known()
+        house.add(f"{number}.wav", number, seconds=0.5)
+        house.run()
+    assert OLD.version not in known()
+    assert {NEW.version, TAGS.version} <= known()
+    with Library.open(house.data, read_only=True) as library:
+        assert library.retired() == {}
+        assert library.check() == []
+        assert OLD.version not in {model.version for model in library.models()}
+    snapshot = house.published()
+    assert (snapshot.n, snapshot.model.version) == (7, NEW.version)
+
+
+def test_what_older_measures_said_goes_when_all_is_measured_anew(house: House) -> None:
+    house.run()
+    older = replace(FINGERPRINT, version="older")
+    with Library.open(house.data) as library:
+        for track in library.analysed(OLD.model):
+            library.add_analyses(track, [Analysis(older, np.zeros(older.dim, np.float32))])
+    house.add("5.wav", 5, seconds=0.5)
+    house.add("6.wav", 6, seconds=0.5)
+    house.run(limit=1)
+    with Library.open(house.data, read_only=True) as library:
+        assert library.count_analysed(older) == 5
+    house.run()
+    with Library.open(house.data, read_only=True) as library:
+        assert older not in library.models()
+        assert library.count_analysed(FINGERPRINT) == 7
