@@ -9,6 +9,7 @@ from typing import Protocol
 
 from starlette.applications import Starlette
 
+from proxy.calls import Headers
 from proxy.errors import UpstreamError
 from proxy.forward import App, Forward, Message, Receive, Scope, Send, target_of
 from proxy.metrics import Metrics
@@ -31,6 +32,10 @@ class Steering(Protocol):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, forward: App) -> None:
         """Answer the call, or hand it to `forward` with a `receive` that replays what was read."""
+        ...
+
+    def overhears(self, scope: Scope) -> Callable[[int, Headers], None] | None:
+        """For a call that is not claimed: what is to be told of the answer's status and headers."""
         ...
 
 
@@ -87,6 +92,9 @@ class Application:
         elif self._steering is not None and self._steers(self._steering, scope):
             await self._steering(scope, receive, send, self._forward)
         else:
+            heard = self._overhears(scope)
+            if heard is not None:
+                send = _overhearing(send, heard)
             await self._forward(scope, receive, send)
 
     def relay(self, scope: Scope, client: Client) -> Relay | None:
@@ -98,7 +106,10 @@ class Application:
             return None
         if self._steering is not None and self._steers(self._steering, scope):
             return None
-        return self._forward.relay(scope, client)
+        relay = self._forward.relay(scope, client)
+        if relay is not None:
+            relay.heard = self._overhears(scope)
+        return relay
 
     async def apologise(self, error: UpstreamError, scope: Scope, send: Send) -> None:
         """Answer a relayed call to which the upstream did not."""
@@ -122,6 +133,15 @@ class Application:
             _log.exception("cannot tell whether a call is to be steered; forwarding it")
             self.metrics.fallbacks["fault"] += 1
             return False
+
+    def _overhears(self, scope: Scope) -> Callable[[int, Headers], None] | None:
+        if self._steering is None:
+            return None
+        try:
+            return self._steering.overhears(scope)
+        except Exception:  # fail open, as above
+            _log.exception("cannot tell whether a call tells something")
+            return None
 
     def _strip_base_path(self, scope: Scope) -> bool:
         base = self._base_path
@@ -179,6 +199,15 @@ def create_application(
         background,
         why,
     )
+
+
+def _overhearing(send: Send, heard: Callable[[int, Headers], None]) -> Send:
+    async def overheard(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            heard(message["status"], message["headers"])
+        await send(message)
+
+    return overheard
 
 
 async def _answer(send: Send, status: int, body: bytes) -> None:

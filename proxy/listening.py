@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from typing import Final
 
 from starlette.types import ASGIApp, Scope, Send
 
 from proxy import calls
-from proxy.calls import Asked
+from proxy.calls import Asked, Headers
 from proxy.logins import Logins
-from proxy.observation import WRITES, OkTap, observe
+from proxy.observation import LONGEST_ID, WRITES, OkTap, observe
 from proxy.replay import ReplayedBody
 from proxy.sessions import Sessions
 from proxy.shelves import Shelves
 from subsonic.envelope import Format, wanted_format
 from subsonic.parameters import Parameters
+
+#: Calls whose answer is a song itself.
+STREAMS: Final = frozenset(("stream", "download"))
+
+#: Where a song is asked for, an answer of such a type is an error.
+_ERRORS_ARE: Final = (b"xml", b"json", b"javascript", b"text/")
+
+_log = logging.getLogger("segue.steering")
 
 
 class Listening:
@@ -79,6 +89,24 @@ class Listening:
             # Broken off, or not readable: it may have been done. A stranger's was not.
             if writes and unclear and self._is_known(asked):
                 self._shelves.drop_changed(asked.identity.user)
+
+    def overhear(self, asked: Asked) -> Callable[[int, Headers], None]:
+        """What is to be told of the head of the answer to a stream or download."""
+
+        def heard(status: int, answered: Headers) -> None:
+            try:
+                media_type = calls.header(answered, b"content-type").lower()
+                failed = any(kind in media_type for kind in _ERRORS_ARE)
+                song_id = asked.parameters.first("id")
+                if status not in (200, 206) or failed or not 0 < len(song_id) <= LONGEST_ID:
+                    return
+                session = self._sessions.get(asked.identity)
+                if session is not None:
+                    session.note_streamed(song_id, asked.at_s)
+            except Exception:  # whatever it is, the song goes on
+                _log.exception("a stream cannot be taken note of")
+
+        return heard
 
     def _is_known(self, asked: Asked) -> bool:
         return self._logins.knows(self._logins.digest(asked.parameters, asked.headers))

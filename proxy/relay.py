@@ -9,12 +9,13 @@ of these that goes wrong before its answer began, takes the application's way.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any, Final, Protocol
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from proxy.answer import NEVER_S, Answer
+from proxy.calls import Headers
 from proxy.errors import UpstreamError
 from proxy.headers import response_headers
 from proxy.heads import JOIN_BYTES, write_head
@@ -54,7 +55,7 @@ class Relay(Answer):
     """
 
     __slots__ = (
-        "_book", "_chunked", "_client", "_is_bare", "disconnected", "is_event_stream",
+        "_book", "_chunked", "_client", "_is_bare", "disconnected", "heard", "is_event_stream",
         "keep_alive", "response_complete", "response_started", "scope",
     )  # fmt: skip
 
@@ -69,6 +70,8 @@ class Relay(Answer):
         self.response_started = False
         self.response_complete = False
         self.disconnected = False
+        #: Told of the answer's status and headers, as they come.
+        self.heard: Callable[[int, Headers], None] | None = None
         self._client = client
         self._book = book
         self._chunked = False
@@ -105,6 +108,8 @@ class Relay(Answer):
         pieces: list[bytes] = []
         if not self.response_started:
             self.response_started = True
+            if self.heard is not None:
+                self.heard(self.status, self.headers)
             head, _, self._chunked, self._is_bare, _, self.is_event_stream = write_head(
                 self.status,
                 response_headers(self.headers),

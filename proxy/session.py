@@ -4,6 +4,7 @@ Feishin's reports come late, interleaved and stale (see docs/clients.md), so evi
 
 - `GET /api/song/<id>` and the seed of a similar call tell what starts now;
 - `getTranscodeDecision` tells what is played now *or next*: it counts while nothing better came;
+- a stream or download tells less still, since players preload: it counts for who reports nothing;
 - a "now playing" scrobble or a playback report tells it some seconds late, and may be about a song
   that has ended since: one that started before the present one and was heard of less than a minute
   ago is stale.
@@ -47,6 +48,7 @@ LONG_SONG_S: Final = 20 * 60.0
 class Evidence(enum.IntEnum):
     """How far a call tells what is playing."""
 
+    STREAM = 0
     DECISION = 1
     REPORT = 2
     STARTS = 3
@@ -141,6 +143,12 @@ class Session:
                 self.plays[-1].ended_s = at_s
             self.plays.append(Play(song_id, at_s))
             self._tell("starts", song_id, 0.0, at_s)
+
+    def note_streamed(self, song_id: str, at_s: float) -> None:
+        """A song began to be sent: for who told nothing better for the length of a long song."""
+        now = self.playing
+        if now is None or now.evidence is Evidence.STREAM or at_s - now.at_s >= LONG_SONG_S:
+            self.playing = Playing(song_id, at_s, Evidence.STREAM)
 
     def note_completed(self, song_id: str, at_s: float) -> None:
         """The client says that a song was heard. It may say so after the next one has begun."""

@@ -17,7 +17,7 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from proxy import calls, headers
-from proxy.calls import Asked, Body, Identity
+from proxy.calls import Asked, Body, Headers, Identity
 from proxy.choosing import Choice, LeftError, by_folder, choose_seeds
 from proxy.composing import Composed, dress, refusal
 from proxy.composing import marks as response_marks
@@ -34,7 +34,7 @@ from proxy.errors import UpstreamError
 from proxy.gathering import Gathered, confirm, gather
 from proxy.hydration import Asker, RefusedError, Reply
 from proxy.knowledge import Knowledge, View
-from proxy.listening import Listening
+from proxy.listening import STREAMS, Listening
 from proxy.logins import Logins
 from proxy.metrics import Metrics
 from proxy.observation import OBSERVED, OkTap
@@ -45,7 +45,7 @@ from proxy.settings import ProxySettings
 from proxy.shelves import Shelves
 from proxy.tastes import Tastes
 from proxy.upstream import HttpUpstream
-from proxy.why import MOST_SONGS, Explanations, ServedList, ServedSong, Why
+from proxy.why import Explanations, ServedList, Why
 from ranker.settings import RankingSettings
 from subsonic.envelope import Format, wanted_format
 from subsonic.errors import LOGIN_ERRORS, AnswerError
@@ -117,6 +117,23 @@ class Steering:
             return endpoint in STEERED or endpoint in OBSERVED
         return scope["method"] == "GET" and calls.native_song_id(path) is not None
 
+    def overhears(self, scope: Scope) -> Callable[[int, Headers], None] | None:
+        """For a call that is forwarded: what is to be told of its answer's head, if anything."""
+        endpoint = calls.rest_endpoint(_path(scope))
+        if endpoint not in STREAMS or scope["method"] != "GET":
+            return None
+        try:
+            return self._listening.overhear(self._read(scope, endpoint, b"", self._timer()))
+        except ParameterError:
+            return None
+
+    def _read(self, scope: Scope, endpoint: str, form: bytes, at_s: float) -> Asked:
+        parameters = Parameters.parse(scope["query_string"], form)
+        onward = headers.request_headers(scope["headers"], scope, self._settings.server)
+        user_header = self._trusted_user_header(scope)
+        identify = calls.identify_native if endpoint == "song" else calls.identify
+        return Asked(endpoint, parameters, identify(parameters, onward, user_header), onward, at_s)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send, forward: ASGIApp) -> None:
         """Answer, or hand on to `forward` exactly what came."""
         started_s = self._timer()
@@ -127,17 +144,12 @@ class Steering:
         try:
             if kind is Body.UNREAD or form is None:
                 raise ParameterError("the body may hold parameters that were not read")
-            parameters = Parameters.parse(scope["query_string"], form)
-            onward = headers.request_headers(scope["headers"], scope, self._settings.server)
-            user_header = self._trusted_user_header(scope)
-            identify = calls.identify_native if endpoint == "song" else calls.identify
-            identity = identify(parameters, onward, user_header)
+            asked = self._read(scope, endpoint, form, started_s)
         except Exception as error:  # fail open, whatever the request holds
             if not isinstance(error, ParameterError):
                 _log.exception("a call cannot be read; the upstream answers it")
             asked = Asked(endpoint, Parameters(), Identity(""), (), started_s)
             return await self._hand_on(scope, body, send, forward, asked, "odd-parameters")
-        asked = Asked(endpoint, parameters, identity, onward, started_s)
         if endpoint not in STEERED:
             return await self._listening(scope, body, send, forward, asked)
         try:
@@ -331,7 +343,8 @@ class Steering:
         since_s = asked.at_s - _JUST_BEFORE_S
         while True:
             session = self.sessions.peek(asked.identity)
-            if session.playing is not None and session.playing.at_s >= since_s:
+            now = session.playing
+            if now is not None and now.at_s >= since_s and now.evidence is not Evidence.STREAM:
                 return session
             if loop.time() >= until_s:
                 break
@@ -355,18 +368,10 @@ class Steering:
             session.note_similar([plan.seed_id] if is_song else [], plan.count, at_s)
         session.note_served(gathered.song_ids, at_s, pool=plan.is_pool)
         told = zip(gathered.song_ids, gathered.songs, gathered.picks, strict=True)
-        after = (plan.seed_id,) if plan.seed_id else tuple(view.links.song_id(s) for s in seeds)
-        served = ServedList(
-            self._wall_clock(),
-            asked.identity.client,
-            asked.endpoint,
-            after,
-            tuple(
-                ServedSong(song_id, song.title, song.artist, pick)
-                for song_id, song, pick in list(told)[:MOST_SONGS]
-            ),
-        )
-        self.explanations.add(asked.identity.user, served)
+        after = [plan.seed_id] if plan.seed_id else [view.links.song_id(s) for s in seeds]
+        asker = asked.identity
+        served = ServedList.of(self._wall_clock(), asker.client, asked.endpoint, after, told)
+        self.explanations.add(asker.user, served)
         asyncio.get_running_loop().call_soon(served.tell)  # the answer goes first
 
     async def _answer(self, composed: Composed, send: Send, started_s: float) -> None:

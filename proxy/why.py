@@ -13,6 +13,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Final
 
 from starlette.types import Receive, Scope, Send
@@ -23,6 +24,7 @@ from proxy.errors import UpstreamError
 from proxy.hydration import Asker, RefusedError
 from proxy.replay import ReplayedBody
 from proxy.settings import ServerSettings
+from proxy.shelves import SeenSong
 from proxy.upstream import HttpUpstream
 from ranker.picks import Pick
 from subsonic.envelope import Format
@@ -66,6 +68,19 @@ class ServedList:
     endpoint: str
     seeds: tuple[str, ...]
     songs: tuple[ServedSong, ...]
+
+    @classmethod
+    def of(
+        cls,
+        at_s: float,
+        client: str,
+        endpoint: str,
+        seeds: Sequence[str],
+        songs: Iterable[tuple[str, SeenSong, Pick]],
+    ) -> ServedList:
+        """From (id, song, pick) of each song, of which the first `MOST_SONGS` are kept."""
+        kept = (ServedSong(i, song.title, song.artist, pick) for i, song, pick in songs)
+        return cls(at_s, client, endpoint, tuple(seeds), tuple(islice(kept, MOST_SONGS)))
 
     def tell(self) -> None:
         """Put all reasons into words; until then the snapshot that they are about is held."""

@@ -177,3 +177,37 @@ async def test_answers_asked_for_at_once_by_many_are_each_whole(house: House) ->
     ]
     answers = await asyncio.gather(*calls)
     assert all(len(songs) == 5 for songs in answers)
+
+
+async def test_streams_tell_what_plays_where_nothing_else_does(tmp_path: Path) -> None:
+    """Of a client that reports nothing; whatever was seen of a better kind counts for more."""
+    steered = SteeringSettings(random="always")
+    async with keep_house(tmp_path, steering=steered, server=FakeServer(400)) as house:
+
+        async def pool(client: str) -> set[int]:
+            found = await house.call("getRandomSongs", size=10, client=client)
+            if found.headers["x-segue"] != "steered":
+                return set()
+            return house.styles(found.json()["subsonic-response"]["randomSongs"]["song"][:3])
+
+        for _ in range(2):  # over a connection of its own, and relayed over a kept one
+            for number, endpoint in ((1, "stream"), (3, "download.view")):
+                sound = await house.call(endpoint, id=f"song000{number}", client="quiet")
+                assert sound.content == b"sound" * 100
+                assert await pool("quiet") == {number}
+        await house.call("stream", id="song0002", client="quiet", p="wrong")
+        await house.call("stream", id="nothing", client="quiet")
+        assert await pool("quiet") == {3}
+        assert await pool("other") == set()
+        await house.call("scrobble", id="song0002", submission="false", client="quiet")
+        await house.call("stream", id="song0000", client="quiet")  # preloads
+        assert await pool("quiet") == {2}
+
+
+async def test_a_queue_that_a_client_sends_is_believed_in_either_form(house: House) -> None:
+    for endpoint in ("savePlayQueue", "savePlayQueueByIndex"):
+        queued = [f"song{number:04d}" for number in range(2, 30, 4)]
+        await house.call(endpoint, id=queued, currentIndex=0, client=endpoint, method="POST")
+        found = await ids(house, "getSimilarSongs", id="song0030", count=6, client=endpoint)
+        assert len(found) == 6
+        assert not set(found) & set(queued)

@@ -151,6 +151,8 @@ class FakeServer:
             await asyncio.sleep(self.delay_s[endpoint])
         folders = [str(v) for n, v in pairs if n == "musicFolderId"]
         status, payload = self._answer(endpoint, first, folders)
+        if status == "ok" and endpoint in ("stream", "download"):
+            return Response(b"sound" * 100, media_type="audio/mpeg")
         return self._respond(request, first, status, payload)
 
     def _answer(
@@ -178,7 +180,10 @@ class FakeServer:
                 public["userRating"] = user.ratings[song["id"]]
             return public
 
-        if endpoint in ("ping", "scrobble", "reportPlayback", "savePlayQueue"):
+        if endpoint in ("stream", "download") and p.get("id") not in ids:
+            return "failed", _error(70, "Song not found")
+        if endpoint in ("ping", "scrobble", "reportPlayback", "savePlayQueue", "stream",
+                        "download", "savePlayQueueByIndex"):  # fmt: skip
             return "ok", {}
         if endpoint == "star":
             user.stars[p["id"]] = "2026-11-21T03:45:12Z"

@@ -139,6 +139,9 @@ async def test_no_secret_is_ever_written(
         def claims(self, scope: object) -> bool:
             raise RuntimeError("a fault of ours")
 
+        def overhears(self, scope: object) -> None:
+            raise RuntimeError("a fault of ours")
+
         async def __call__(self, *_: object) -> None:
             raise AssertionError
 
@@ -176,6 +179,9 @@ async def test_a_fault_in_steering_forwards() -> None:
         def claims(self, scope: object) -> bool:
             raise RuntimeError("a fault of ours")
 
+        def overhears(self, scope: object) -> None:
+            raise RuntimeError("a fault of ours")
+
         async def __call__(self, *_: object) -> None:
             raise AssertionError
 
@@ -187,6 +193,9 @@ async def test_an_exception_ends_one_call_only() -> None:
     class Broken:
         def claims(self, scope: dict[str, object]) -> bool:
             return scope["path"] == "/broken"
+
+        def overhears(self, scope: object) -> None:
+            return None
 
         async def __call__(self, *_: object) -> None:
             raise RuntimeError("a fault of ours")

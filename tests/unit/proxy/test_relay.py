@@ -75,6 +75,9 @@ async def test_what_is_to_be_steered_is_asked_of_steering(relayed: list[bytes]) 
         def claims(self, scope: MutableMapping[str, Any]) -> bool:
             return bool(scope["path"] == "/rest/getSimilarSongs")
 
+        def overhears(self, scope: object) -> None:
+            return None
+
         async def __call__(self, scope: Any, receive: Any, send: Any, forward: Any) -> None:
             headers = [(b"content-length", b"3")]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
