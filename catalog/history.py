@@ -32,6 +32,9 @@ APPLICATION_ID: Final = 0x53454748
 #: The oldest events go when there are more: some years of a family's listening, some 40 MB.
 MOST_EVENTS: Final = 500_000
 
+#: The kind of event that is a client's whole queue: of each player only the last is kept.
+QUEUES: Final = "queues"
+
 _MIGRATIONS: Final = (
     """
     CREATE TABLE salt (salt BLOB NOT NULL);
@@ -61,7 +64,8 @@ class Event:
         client: the client's name (`c`).
         agent, player: what else tells two players of one user apart.
         kind: of a session "starts", "completes", "served" or "offered"; of a taste "plays" (the
-            server took it as heard), "stars", "unstars" or "rates" (value: 0…5).
+            server took it as heard), "stars", "unstars" or "rates" (value: 0…5). Of `QUEUES`,
+            `song_id` is the songs of a queue, one a line.
     """
 
     at_s: float
@@ -151,6 +155,14 @@ class History(Database):
     def append(self, events: Sequence[Event], *, most: int = MOST_EVENTS) -> None:
         """Keep a batch, in one transaction; the oldest events beyond `most` go."""
         with self._transaction() as db:
+            db.executemany(
+                "DELETE FROM events WHERE user = ? AND kind = ? AND client = ? AND place = ?",
+                (
+                    (self.user_key(e.user), QUEUES, plain_text(e.client),
+                     self.place_key(e.agent, e.player))
+                    for e in events if e.kind == QUEUES
+                ),
+            )  # fmt: skip
             db.executemany(
                 "INSERT INTO events (at_s, user, client, place, kind, song_id, value)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",

@@ -11,7 +11,7 @@ from typing import Final
 from starlette.types import Message, Send
 
 from proxy.calls import Headers, Identity, header
-from proxy.session import Evidence
+from proxy.session import QUEUE_SEPARATOR, Evidence
 from proxy.sessions import Sessions
 from subsonic.envelope import parse
 from subsonic.errors import AnswerError
@@ -75,9 +75,9 @@ def observe(
     if session is None:
         return
     name = "mediaId" if endpoint in ("getTranscodeDecision", "reportPlayback") else "id"
-    ids = [song_id for song_id in parameters.all(name) if 0 < len(song_id) <= LONGEST_ID]
+    ids = [song_id for song_id in parameters.all(name) if _is_id(song_id)]
     if endpoint.startswith("savePlayQueue"):
-        session.queue = tuple(ids[:MOST_QUEUED])
+        session.note_queue(ids[:MOST_QUEUED], at_s)
     if not ids:
         return
     if endpoint == "song":
@@ -104,6 +104,10 @@ def observe(
         rating = parameters.integer("rating", -1)
         if 0 <= rating <= 5:
             session.note_liking("rates", ids[0], float(rating), at_s)
+
+
+def _is_id(text: str) -> bool:
+    return 0 < len(text) <= LONGEST_ID and QUEUE_SEPARATOR not in text
 
 
 def _ago_s(text: str, wall_s: float) -> float:

@@ -15,7 +15,7 @@ from time import time
 from typing import Final
 
 from catalog.errors import CatalogError
-from catalog.history import Event, History, KeptEvent, forgotten
+from catalog.history import QUEUES, Event, History, KeptEvent, forgotten
 from proxy.calls import Identity
 from proxy.session import Journal
 from proxy.sessions import SESSION_TTL_S
@@ -28,6 +28,9 @@ MOST_WAITING: Final = 20_000
 
 #: Brought back after a restart: what a session of this length could have left.
 MOST_RECALLED: Final = 50_000
+
+#: Queues that wait: of each session the last one only, since they are long.
+MOST_QUEUES_WAITING: Final = 200
 
 _log = logging.getLogger("segue.history")
 
@@ -56,6 +59,7 @@ class Recorder:
         self._timer = timer
         self._wall_clock = wall_clock
         self._waiting: deque[Event] = deque(maxlen=MOST_WAITING)
+        self._queues: dict[Identity, Event] = {}
         self._told = ""
         self._recalled: dict[_Place, list[KeptEvent]] = {}
         self._place: Callable[[Identity], _Place] | None = None
@@ -68,12 +72,16 @@ class Recorder:
 
         def take(kind: str, song_id: str, value: float, at_s: float) -> None:
             wall_s = self._wall_clock() - (self._timer() - at_s)
-            self._waiting.append(
-                Event(
-                    wall_s, identity.user, identity.client, identity.agent, identity.player,
-                    kind, song_id, value,
-                )
+            event = Event(
+                wall_s, identity.user, identity.client, identity.agent, identity.player,
+                kind, song_id, value,
             )  # fmt: skip
+            if kind == QUEUES:
+                self._queues[identity] = event
+                while len(self._queues) > MOST_QUEUES_WAITING:
+                    del self._queues[next(iter(self._queues))]
+            else:
+                self._waiting.append(event)
 
         return take
 
@@ -122,6 +130,8 @@ class Recorder:
         events: list[Event] = []
         while self._waiting:
             events.append(self._waiting.popleft())
+        queues, self._queues = self._queues, {}
+        events += queues.values()
         if not events:
             return
         try:
@@ -134,19 +144,23 @@ class Recorder:
         else:
             self._told = ""
 
-    def drop_forgotten(self) -> None:
-        """Drop what is in memory of users that were forgotten meanwhile."""
+    def _forgotten(self) -> set[bytes]:
+        """Keys of users that were forgotten meanwhile. Blocking; trouble is told, never raised."""
         try:
-            keys = set(forgotten(self._data))
+            return set(forgotten(self._data))
         except OSError as error:
             _log.error("who is to be forgotten is not known: %s", error)
-            return
+            return set()
+
+    def drop(self, keys: set[bytes]) -> None:
+        """Drop what is in memory of users who were forgotten, by their keys."""
         key = self._key
         if not keys or key is None:
             return
         self._recalled = {at: kept for at, kept in self._recalled.items() if at[0] not in keys}
         waiting = [event for event in self._waiting if key(event.user) not in keys]
         self._waiting = deque(waiting, maxlen=MOST_WAITING)
+        self._queues = {i: event for i, event in self._queues.items() if key(i.user) not in keys}
         if self._tastes is not None:
             for user in keys:
                 self._tastes.forget(user)
@@ -157,7 +171,8 @@ class Recorder:
         try:
             while True:
                 await asyncio.sleep(FLUSH_S)
-                self.drop_forgotten()
+                # The disk may hang, and then hangs this thread; no call waits for it.
+                self.drop(await asyncio.to_thread(self._forgotten))
                 await asyncio.to_thread(self.flush)
         finally:
             self.flush()

@@ -29,6 +29,9 @@ SERVED_KEPT: Final = 2000
 #: Members of pools: an evening of AutoDJ's. Each of them is looked at in each call.
 OFFERED_KEPT: Final = 600
 
+#: Between the songs of a queue, where it is told as one text.
+QUEUE_SEPARATOR: Final = "\n"
+
 #: Served songs count against a song for this long.
 SERVED_TTL_S: Final = 3 * 3600.0
 
@@ -106,6 +109,12 @@ class Session:
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     journal: Journal | None = None
 
+    @property
+    def weight(self) -> int:
+        """How many songs it remembers, one way or another."""
+        kept = len(self.heard) + len(self.served) + len(self.offered)
+        return kept + len(self.queue) + len(self.plays) + len(self.reserved)
+
     def reserve(self, song_ids: Iterable[str], at_s: float) -> None:
         """A call under way is about to answer with these."""
         for song_id in song_ids:
@@ -162,6 +171,11 @@ class Session:
         """A listen that the server took ("plays"), a star or a rating: for the journal alone."""
         self._tell(kind, song_id, value, at_s)
 
+    def note_queue(self, song_ids: Iterable[str], at_s: float) -> None:
+        """The client sent its queue: it is believed over everything else."""
+        self.queue = tuple(song_ids)
+        self._tell("queues", QUEUE_SEPARATOR.join(self.queue), float(len(self.queue)), at_s)
+
     def skipped_lately(self, now_s: float) -> list[tuple[str, float]]:
         """Songs left within a minute and never called heard: (song, seconds ago), latest first.
 
@@ -185,6 +199,8 @@ class Session:
                 self.note_playing(song_id, at_s, Evidence.STARTS)
             elif kind == "completes":
                 self.note_completed(song_id, at_s)
+            elif kind == "queues":
+                self.queue = tuple(filter(None, song_id.split(QUEUE_SEPARATOR)))
             elif kind in ("served", "offered"):
                 self.note_served([song_id], at_s, pool=kind == "offered")
         self.journal = journal

@@ -14,6 +14,15 @@ SESSION_TTL_S: Final = 12 * 3600.0
 MAX_SESSIONS: Final = 2000
 MAX_SESSIONS_OF_A_USER: Final = 50
 
+#: Songs remembered in all sessions together (some 25 MB), and in those of one user. A session that
+#: remembers nothing counts as `_LEAST_WEIGHT`.
+MOST_SONGS: Final = 100_000
+MOST_SONGS_OF_A_USER: Final = 25_000
+_LEAST_WEIGHT: Final = MOST_SONGS // MAX_SESSIONS
+
+#: Sessions below this weight cannot be more than a user's share.
+_HEAVY: Final = MOST_SONGS_OF_A_USER // MAX_SESSIONS_OF_A_USER
+
 
 class Keeper(Protocol):
     """Keeps what happens in sessions, elsewhere."""
@@ -37,7 +46,9 @@ class Sessions:
     """
 
     def __init__(self, timer: Callable[[], float], keeper: Keeper | None = None) -> None:
-        self._all: TTLCache[Identity, Session] = TTLCache(MAX_SESSIONS, SESSION_TTL_S, timer)
+        self._all: TTLCache[Identity, Session] = TTLCache(
+            MOST_SONGS, SESSION_TTL_S, timer, getsizeof=_weight
+        )
         self._keeper = keeper
 
     def __len__(self) -> int:
@@ -77,7 +88,9 @@ class Sessions:
             self._begin(identity, session)
             if self._keeper is not None:
                 session.journal = self._keeper.journal(identity)
-        self._all[identity] = session  # also renews its time
+        self._all[identity] = session  # also renews its time, and weighs it
+        if session.weight > _HEAVY:
+            self._keep_to_share(identity.user)
         return session
 
     def forget(self, is_gone: Callable[[str], bool]) -> None:
@@ -90,6 +103,17 @@ class Sessions:
         own = [identity for identity in self._all if identity.user == user]
         for identity in own[: max(len(own) - MAX_SESSIONS_OF_A_USER + 1, 0)]:
             del self._all[identity]
+
+    def _keep_to_share(self, user: str) -> None:
+        """As above, for one who remembers too much; the session in use stays."""
+        own = [(identity, _weight(kept)) for identity, kept in self._all.items()
+               if identity.user == user]  # fmt: skip
+        total = sum(weight for _, weight in own)
+        for identity, weight in own[:-1]:
+            if total <= MOST_SONGS_OF_A_USER:
+                return
+            del self._all[identity]
+            total -= weight
 
     def _begin(self, identity: Identity, session: Session) -> None:
         """What is known of a session that is not in memory."""
@@ -124,3 +148,7 @@ class Sessions:
                 and (not other.player or not identity.player or other.player == identity.player)
             ):
                 session.note_playing(song_id, at_s, evidence)
+
+
+def _weight(session: Session) -> int:
+    return max(session.weight, _LEAST_WEIGHT)

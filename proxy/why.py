@@ -31,9 +31,9 @@ from subsonic.envelope import Format
 from subsonic.errors import AnswerError
 from subsonic.parameters import ParameterError, Parameters
 
-#: Lists kept of a user, and of all users together; songs of a list that are told.
+#: Lists kept of a user, and of all users together (some 15 MB); songs of a list that are told.
 MOST_LISTS: Final = 10
-MOST_IN_ALL: Final = 400
+MOST_IN_ALL: Final = 200
 MOST_SONGS: Final = 50
 
 #: What the upstream wants of every call, where the asker does not say it.

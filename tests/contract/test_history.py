@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from pathlib import Path
+from threading import Event as Event_
 
 import pytest
 
@@ -32,6 +33,47 @@ async def test_a_restart_forgets_nothing(tmp_path: Path) -> None:
         assert not {str(song["id"]) for song in songs} & {*served, "song0009", "song0002"}
         other = await house.songs("getSimilarSongs", id="song0002", count=5, client="another")
         assert {str(song["id"]) for song in other} & served
+
+
+async def test_a_queue_is_known_after_a_restart_and_only_the_last_is_kept(tmp_path: Path) -> None:
+    queues = [[f"song{number:04d}" for number in range(start, 60, 4)] for start in (1, 2)]
+    async with keep_house(tmp_path) as house:
+        for queued in queues:
+            await house.call("savePlayQueue", id=queued, client="Feishin", method="POST")
+    with History.open(tmp_path) as history:
+        (event,) = history.of_kinds(["queues"])
+        assert event.song_id.split() == queues[-1]
+    async with keep_house(tmp_path) as house:
+        songs = await house.songs("getSimilarSongs", id="song0006", count=5, client="Feishin")
+        assert len(songs) == 5
+        assert not {str(song["id"]) for song in songs} & set(queues[-1])
+        await house.call("savePlayQueue", client="Feishin", method="POST")  # it was emptied
+    async with keep_house(tmp_path) as house:
+        songs = await house.songs("getSimilarSongs", id="song0006", count=5, client="Feishin")
+        assert house.styles(songs[:2]) == {2}
+
+
+async def test_no_call_waits_for_a_disk_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither one that is forwarded nor one that is steered: only the writing thread does."""
+    hangs, hanging = Event_(), Event_()
+
+    def stuck(*_: object) -> list[bytes]:
+        hanging.set()
+        hangs.wait(20)
+        return []
+
+    monkeypatch.setattr("proxy.recorder.FLUSH_S", 0.05)
+    async with keep_house(tmp_path) as house:
+        monkeypatch.setattr("proxy.recorder.forgotten", stuck)
+        assert await asyncio.to_thread(hanging.wait, 10)
+        async with asyncio.timeout(10):
+            assert await listen(house)
+            await house.call("star", id="song0003")
+            await house.call("ping")
+        assert not hangs.is_set()
+        hangs.set()
 
 
 @pytest.mark.parametrize("mode", ["memory", "off"])

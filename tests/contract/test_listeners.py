@@ -14,6 +14,7 @@ from proxy.observation import observe
 from proxy.sessions import Sessions
 from proxy.settings import SteeringSettings
 from proxy.steering import Steering
+from subsonic.ids import genre_id
 from subsonic.parameters import Parameters
 from tests.contract.conftest import House, keep_house
 from tests.contract.upstream import FakeServer
@@ -211,3 +212,35 @@ async def test_a_queue_that_a_client_sends_is_believed_in_either_form(house: Hou
         found = await ids(house, "getSimilarSongs", id="song0030", count=6, client=endpoint)
         assert len(found) == 6
         assert not set(found) & set(queued)
+
+
+async def test_pools_do_not_exhaust_a_small_library_and_what_is_queued_does(house: House) -> None:
+    """Of a pool the client takes a few: what it left may come again, what it queued may not."""
+    asked = {"id": "song0002", "count": 50, "client": "pools"}
+    pools = [await ids(house, "getSimilarSongs", **asked) for _ in range(4)]
+    assert [len(set(pool)) for pool in pools] == [50] * 4  # of 59
+    queued: list[str] = []
+    for _ in range(11):
+        queued += await ids(house, "getSimilarSongs", id="song0002", count=5, client="queues")
+    assert len(set(queued)) == len(queued) == 55
+    last = await ids(house, "getSimilarSongs", id="song0002", count=5, client="queues")
+    assert len(set(last)) == 5  # four are left; one comes again rather than none
+    assert len(set(last) - set(queued)) == 4
+
+
+async def test_the_second_and_third_question_of_feishin_are_the_same_act(tmp_path: Path) -> None:
+    """Similar songs, then by genre (by its id), then any: nothing twice, all near the seed."""
+    async with keep_house(tmp_path, server=FakeServer(400)) as house:
+        seed = house.server.songs["song0002"]
+        similar = await ids(house, "getSimilarSongs", id="song0002", count=5, client="Feishin")
+        second = await ids(
+            house, "getRandomSongs", genre=genre_id(str(seed["genre"])), size=50, client="Feishin"
+        )
+        third = await ids(house, "getRandomSongs", size=50, client="Feishin")
+        assert (len(similar), len(second), len(third)) == (5, 20, 20)
+        assert not set(similar) & {*second, *third, "song0002"}
+        assert not set(second) & set(third)  # held back while there are others
+        for found in (similar, second, third):
+            near = [song for song in found if house.server.songs[song]["_style"] == 2]
+            assert len(near) >= 0.7 * len(found)
+        assert {house.server.songs[song]["genre"] for song in second} == {seed["genre"]}

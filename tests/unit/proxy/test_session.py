@@ -5,7 +5,13 @@ import pytest
 from proxy.calls import Identity
 from proxy.observation import observe
 from proxy.session import OFFERED_KEPT, SERVED_KEPT, SERVED_TTL_S, Evidence, Session
-from proxy.sessions import MAX_SESSIONS, MAX_SESSIONS_OF_A_USER, Sessions
+from proxy.sessions import (
+    MAX_SESSIONS,
+    MAX_SESSIONS_OF_A_USER,
+    MOST_SONGS,
+    MOST_SONGS_OF_A_USER,
+    Sessions,
+)
 from subsonic.parameters import Parameters
 
 
@@ -100,6 +106,30 @@ def test_a_user_with_many_clients_does_not_push_others_out() -> None:
         sessions.get(Identity("eve", f"client {i}"))
     assert playing(sessions.peek(FEISHIN)) == "x"
     assert len(sessions) == MAX_SESSIONS_OF_A_USER + 1
+
+
+def full(sessions: Sessions, identity: Identity) -> None:
+    session = sessions.get(identity)
+    assert session is not None
+    session.note_queue([f"q{i}" for i in range(5000)], 1)
+    session.note_served([f"s{i}" for i in range(5000)], 1, pool=False)
+    sessions.get(identity)
+
+
+def test_memory_is_bounded_for_one_user_and_in_all() -> None:
+    """Whatever clients send: the songs remembered in all sessions have an end."""
+    sessions = Sessions(Clock())
+    report(sessions, "scrobble", 1, id="a", submission="false")
+    for i in range(60):
+        full(sessions, Identity("eve", f"client {i}"))
+    own = [session for who, session in sessions._all.items() if who.user == "eve"]
+    assert sum(session.weight for session in own) <= MOST_SONGS_OF_A_USER
+    assert own
+    assert playing(sessions.peek(FEISHIN)) == "a"  # eve pushed nobody out
+    for i in range(100):
+        full(sessions, Identity(f"user {i}", "c"))
+    assert sum(session.weight for session in sessions._all.values()) <= MOST_SONGS
+    assert sessions.peek(Identity("user 99", "c")).queue
 
 
 def test_a_decision_about_the_next_song_does_not_hide_what_plays() -> None:

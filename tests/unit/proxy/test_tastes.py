@@ -192,14 +192,14 @@ def test_who_is_forgotten_is_forgotten_by_a_running_proxy(tmp_path: Path, view: 
     )  # not written yet
     with History.open(tmp_path) as history:
         assert history.forget("Bob") == 1
-    recorder.drop_forgotten()
+    recorder.drop(recorder._forgotten())
     recorder.flush()
     assert gone == [True, False]
     assert not len(ready(tastes, "bob", view).rows)
     assert ready(tastes, "eve", view).rows.tolist() == [3]
     with History.open(tmp_path) as history:
         assert {event.user for event in history.since(0)} == {history.user_key("eve")}
-    recorder.drop_forgotten()  # nothing more
+    recorder.drop(recorder._forgotten())  # nothing more
     assert len(gone) == 2
 
 
