@@ -76,7 +76,7 @@ def publish(library: Library, data: Path, models: Sequence[Model], *, keep: int 
         for name, column in facts.columns(alike).items():
             draft.column(name, column)
         draft.matrix("genres", MOST_GENRES, np.int32)[:] = facts.genres
-        draft.column("kind", kinds(facts.written, facts.duration_s, told))
+        draft.column("kind", kinds(facts.written, facts.duration_s, told, main.name))
         for name, column in _measured(library, track_ids).items():
             draft.column(name, column)
         return draft.publish(keep=keep)

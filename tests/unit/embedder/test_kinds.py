@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,7 +11,9 @@ import pytest
 from catalog.kinds import LIVE, LONG, SEASONAL, SHORT, SPOKEN
 from catalog.tracks import FileFacts, Float32, Tags, Track
 from embedder import kinds as told
-from embedder.kinds import read_kinds
+from embedder.decoding import AudioFile
+from embedder.kinds import SPEECH, read_kinds
+from embedder.models.registry import SEGUE1, load
 
 
 def track(seconds: float = 200.0, **tags: object) -> Track:
@@ -57,3 +62,29 @@ def test_what_is_heard_counts_only_where_sure() -> None:
         "Applause": np.float32([0, 0.9, np.nan, 0.1]),
     }
     assert kinds([track()] * 4, heard).tolist() == [SPOKEN, LIVE, 0, 0]
+
+
+def test_speech_is_told_from_music_by_the_default_model(shared_audio: Path, tmp_path: Path) -> None:
+    """Two voices of a free synthesiser, and music with and without a beat."""
+    pytest.importorskip("onnxruntime")
+    if shutil.which("espeak-ng") is None:
+        pytest.skip("needs espeak-ng (Debian: espeak-ng)")
+    words = "It was a bright cold day in the city, and nobody had looked at the clock. " * 9
+    files = []
+    for voice in ("en-gb", "de+f3"):
+        path = tmp_path / f"{voice}.wav"
+        subprocess.run(["espeak-ng", "-v", voice, "-w", str(path), words], check=True)
+        files.append(path)
+    files += sorted(path for path in shared_audio.rglob("*.*") if path.is_file())[::33]
+    analyser = load(SEGUE1[0], tmp_path, "cpu")
+    scores = []
+    for path in files:
+        with AudioFile(path) as audio:
+            found = analyser.analyse(audio.fetch().decode())[0]
+        assert found.scores is not None
+        scores.append([found.scores[found.model.labels.index(label)] for label in SPEECH])
+    heard = dict(zip(SPEECH, np.array(scores, np.float32).T, strict=True))
+    written = np.zeros(len(files), np.uint8)
+    seconds = np.full(len(files), 200, np.float32)
+    flags = told.kinds(written, seconds, heard, SEGUE1[0].name)
+    assert flags.tolist() == [SPOKEN] * 2 + [0] * (len(files) - 2)
