@@ -48,6 +48,11 @@ READY_BYTES: Final = 32 * 1024 * 1024
 
 FOLLOW_S: Final = 3.0
 
+#: What the house returns to changes slowly, and to count it again takes a tenth of a second.
+HOUSE_S: Final = 300.0
+
+_House = tuple[NDArray[np.intp], Float32] | None
+
 _log = logging.getLogger("segue.tastes")
 
 
@@ -108,6 +113,7 @@ class Tastes:
         self._songs = 0
         self._ready: OrderedDict[Hashable, _Ready] = OrderedDict()
         self._wanted: set[Hashable] = set()
+        self._counted: tuple[View, float, _House] | None = None
         self.key: Callable[[str], Hashable] = str.lower
 
     def __len__(self) -> int:
@@ -156,6 +162,7 @@ class Tastes:
         """Everything of a user, by key."""
         gone = self._users.pop(user, None)
         self._songs -= len(gone.songs) if gone is not None else 0
+        self._counted = None
         self._ready.pop(user, None)
         self._wanted.discard(user)
 
@@ -175,8 +182,8 @@ class Tastes:
         wanted = self._wanted
         self._wanted = set()
         most = max(READY_BYTES // max(4 * view.snapshot.n, 1), 4)
-        house = self._house(view) if wanted else None
         now_s = self._wall_clock()
+        house = self._house(view, now_s) if wanted else None
         for user in wanted:
             kept = self._users.get(user)
             songs = [] if kept is None else list(kept.songs.items())
@@ -194,8 +201,10 @@ class Tastes:
         while len(self._ready) > most:
             self._ready.popitem(last=False)
 
-    def _house(self, view: View) -> tuple[NDArray[np.intp], Float32] | None:
-        now_s = self._wall_clock()
+    def _house(self, view: View, now_s: float) -> _House:
+        counted = self._counted
+        if counted is not None and counted[0] is view and 0 <= now_s - counted[1] < HOUSE_S:
+            return counted[2]
         returning: Counter[int] = Counter()
         for kept in list(self._users.values()):
             rows = {
@@ -204,7 +213,9 @@ class Tastes:
                 if song.weight(now_s) >= RETURNS and (row := view.links.row(song_id)) is not None
             }
             returning.update(rows)
-        return house_of(returning)
+        house = house_of(returning)
+        self._counted = (view, now_s, house)
+        return house
 
     async def follow(self, knowledge: Knowledge) -> None:
         """Make tastes ready for ever, off the event loop."""

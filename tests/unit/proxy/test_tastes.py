@@ -13,7 +13,7 @@ from catalog.links import Links
 from proxy.calls import Identity
 from proxy.knowledge import View
 from proxy.recorder import Recorder
-from proxy.tastes import PLAY_HALF_LIFE_S, Tastes, Tasting
+from proxy.tastes import HOUSE_S, PLAY_HALF_LIFE_S, Tastes, Tasting
 from ranker.taste import Taste
 from tests.unit.ranker.library import styled
 
@@ -110,13 +110,17 @@ def test_a_clock_that_goes_back_does_no_harm(view: View) -> None:
 
 
 def test_the_house_counts_from_three_users_on(view: View) -> None:
-    tastes = Tastes(wall_clock=Clock())
+    clock = Clock()
+    tastes = Tastes(wall_clock=clock)
     for user in ("bob", "eve"):
         tastes.note(user, "stars", "s5", 0, NOW_S)
     assert ready(tastes, "new", view).house is None
     tastes.note("kim", "plays", "s5", 1, NOW_S)
+    clock.now_s += HOUSE_S
     assert ready(tastes, "new2", view).house is None  # once is not returning
-    tastes.note("kim", "plays", "s5", 1, NOW_S)
+    tastes.note("kim", "plays", "s5", 1, clock.now_s)
+    assert ready(tastes, "new2", view).house is None  # counted now and then only
+    clock.now_s += HOUSE_S
     house = ready(tastes, "new3", view).house
     assert house is not None
     assert house[0].tolist() == [5]
