@@ -35,6 +35,13 @@ def _autodj() -> Rows:
     return run(AUDIO, MODELS, data_folder())
 
 
+def _ablation() -> Rows:
+    from bench.ablation import run
+    from bench.quality import data_folder
+
+    return run(AUDIO, MODELS, data_folder())
+
+
 def _ranking() -> Rows:
     from bench.quality import data_folder
     from bench.ranking import run
@@ -46,6 +53,12 @@ def _embedding() -> Rows:
     from bench.embedding import run
 
     return run(AUDIO, MODELS)
+
+
+def _reading() -> Rows:
+    from bench.reading import run
+
+    return run(AUDIO)
 
 
 def _codecs() -> Rows:
@@ -96,16 +109,25 @@ def _library() -> Rows:
     return run()
 
 
+def _faults() -> Rows:
+    from bench.faults import run
+
+    return run()
+
+
 #: Name, what it shows, whether it needs the data folder, and how to run it.
 BENCHMARKS: tuple[tuple[str, str, bool, Callable[[], Rows]], ...] = (
     ("quality", "how good the choice is, term by term, on real music", True, _quality),
     ("autodj", "sessions of Feishin's AutoDJ, judged by other ears", True, _autodj),
+    ("ablation", "each term switched off: what becomes of every figure", True, _ablation),
     ("ranking", "ranking alone: time and recall, synthetic libraries", False, _ranking),
     ("demo", "P@5, same manner, the demo's own music", False, _demo),
-    ("embedding", "core-seconds a track", True, _embedding),
+    ("embedding", "core-seconds a 4-minute MP3, and memory of the job", True, _embedding),
+    ("reading", "reads and bytes of 4-minute files, and a slow mount", True, _reading),
     ("codecs", "who hears the codec: each model and recoded music", True, _codecs),
     ("engines", "segue-1 by onnxruntime and torch (needs the extra train)", False, _engines),
     ("library", "the job over large libraries", False, _library),
+    ("faults", "kills, lost mounts, bad files: what was lost", False, _faults),
     ("steering", "steered calls beside the upstream's getSong; memory of serve", False, _steering),
     ("forwarding", "forwarding beside other clients", False, _forwarding),
     ("crowd", "small calls beside 500 idle and 200 slow streams", False, _crowd),

@@ -6,6 +6,7 @@ python -m bench.library [reading] [rerun] [moves] [publishing]
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 import shutil
@@ -14,26 +15,30 @@ import subprocess
 import sys
 import tempfile
 import time
-import wave
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
+import mutagen
 import numpy as np
+from mutagen.id3 import TIT2
+from numpy.typing import NDArray
 
+from catalog.layout import FOLDER as SNAPSHOTS
 from catalog.library import FILE_NAME, Library
 from catalog.settings import LibrarySettings
-from catalog.tracks import Analysis, FileFacts, Tags
+from catalog.tracks import Analysis, FileFacts, RunReport, Tags
 from embedder.decoding import AudioFile
 from embedder.facts import FACTS
-from embedder.fingerprint import FINGERPRINT
+from embedder.fingerprint import FINGERPRINT, N_BANDS, N_BITS
 from embedder.job import embed
-from embedder.models.registry import MN04, MOODS, TIMBRE, Entry
+from embedder.models.registry import SEGUE1, TIMBRE, Entry
 from embedder.settings import EmbeddingSettings
 from embedder.strategy import Strategy
 from embedder.tagging import read_tags
 
 Rows = Sequence[Mapping[str, object]]
+Bools = NDArray[np.bool_]
 
 _MIB = 2**20
 #: Format, encoder options, and how many files of it the mount is tried with.
@@ -47,8 +52,9 @@ FORMATS = (
 FILES_ON_MOUNT = 40
 RERUN_TRACKS = 100_000
 MOVED_TRACKS = 10_000
+RETAGGED_TRACKS = 20
 PUBLISHED_TRACKS = (10_000, 100_000, 500_000)
-PUBLISHED_MODELS = ((TIMBRE,), (MN04, MOODS))
+PUBLISHED_MODELS = (SEGUE1, (TIMBRE,))
 
 
 class BlobMount:
@@ -153,78 +159,84 @@ def rerun(folder: Path) -> Rows:
 
 
 def moves(folder: Path) -> Rows:
-    """Files that were all moved, then all touched: nothing is heard again, and little is read.
+    """Files that were moved, then some that were retagged: none is heard again, little is read.
 
-    Four-minute WAV files with some noise every fourth second, and a library that knows them.
+    Four-minute files of each format, every one under many names (links), and a library that knows
+    all of them. A file's bytes count, and the pieces that they are read in.
     """
-    music, data = folder / "music", folder / "data"
-    random = np.random.default_rng(0)
-    size = 0
-    with Library.open(data) as library:
+    from tests.unit.embedder.sounds import rate_of, write
+    from tests.unit.embedder.test_decoding import noisy_music
+
+    rows: list[Mapping[str, object]] = []
+    formats = (*FORMATS, (".wav", {}))
+    for suffix, options in formats:
+        music, data = folder / suffix[1:] / "music", folder / suffix[1:] / "data"
+        rate = rate_of(suffix)
         (music / "old").mkdir(parents=True)
+        original = folder / f"song{suffix}"
+        write(original, noisy_music(240, rate).clip(-1, 1), rate, **options)  # type: ignore[arg-type]
+        count = MOVED_TRACKS // len(formats)
+        _know(data, music, original, count)
+        (music / "old").rename(music / "new")
+        moved = _rerun(music, data)
+        for number in range(RETAGGED_TRACKS):
+            path = music / "new" / f"{number}{suffix}"
+            path.unlink()
+            shutil.copyfile(original, path)
+            file = mutagen.File(path, easy=True)
+            if file.tags is None:
+                file.add_tags()
+            if suffix == ".wav":
+                file.tags.add(TIT2(text=["A new title"]))
+            else:
+                file["title"] = "A new title" * 100
+            file.save()
+        retagged = _rerun(music, data)
+        size = original.stat().st_size
+        for what, each, expected in (
+            ("moved", moved, count), ("retagged", retagged, RETAGGED_TRACKS)
+        ):  # fmt: skip
+            assert (each.embedded, each.moved) == (0, expected), each
+            rows.append(
+                {
+                    "known files": f"{expected} {suffix} {what}",
+                    "embedded": each.embedded,
+                    "of the bytes": f"{each.bytes_read / size / expected:.3f}",
+                    "reads a file": round(each.reads / expected, 1),
+                    "ms a file": round(1000 * each.seconds / expected, 1),
+                }
+            )
+        shutil.rmtree(music)
+    return rows
+
+
+def _know(data: Path, music: Path, original: Path, count: int) -> None:
+    """Give a file many names, and a library all of them."""
+    with AudioFile(original) as audio:
+        known = audio.recognise()
+    with Library.open(data) as library:
         root = library.root_id(music.resolve())
-        for number in range(MOVED_TRACKS):
-            path = music / "old" / f"{number}.wav"
-            _write_sparse(path, random)
-            with AudioFile(path) as audio:
-                fetched = audio.fetch()
+        for number in range(count):
+            path = music / "old" / f"{number}{original.suffix}"
+            path.hardlink_to(original)
             status = path.stat()
-            size += status.st_size
             library.store(
                 root,
-                FileFacts(f"old/{number}.wav", status.st_size, status.st_mtime_ns),
-                fetched.content_key,
-                fetched.duration_s,
+                FileFacts(f"old/{path.name}", status.st_size, status.st_mtime_ns),
+                known.content_key,
+                known.duration_s,
                 Tags(str(number)),
                 [
                     Analysis(TIMBRE.model, np.ones(TIMBRE.dim, np.float32)),
                     Analysis(FACTS, scores=np.ones(len(FACTS.labels), np.float32)),
-                    Analysis(FINGERPRINT, np.ones(FINGERPRINT.dim, np.float32)),
+                    Analysis(FINGERPRINT, np.full(FINGERPRINT.dim, -1, np.float32)),
                 ],
             )
+
+
+def _rerun(music: Path, data: Path) -> RunReport:
     settings = EmbeddingSettings(model=TIMBRE.name, most_gone=1.0)
-    rows: list[Mapping[str, object]] = []
-    for what in ("moved", "touched"):
-        if what == "moved":
-            (music / "old").rename(music / "new")
-        else:
-            for path in (music / "new").iterdir():
-                os.utime(path, (1, 1))
-        started = time.process_time()
-        wall = time.monotonic()
-        report = embed(LibrarySettings(music=(str(music),), data=str(data)), settings).report
-        rows.append(
-            {
-                f"files {what}": MOVED_TRACKS,
-                "embedded": report.embedded,
-                "known again": report.moved,
-                "of the bytes": f"{report.bytes_read / size:.3f}",
-                "reads a file": round(report.reads / MOVED_TRACKS, 1),
-                "seconds": round(time.monotonic() - wall, 1),
-                "core-seconds of the job itself": round(time.process_time() - started, 1),
-            }
-        )
-    return rows
-
-
-def _write_sparse(path: Path, random: np.random.Generator) -> None:
-    """Four minutes of 44.1 kHz in 16 bits, mono, with a little noise every fourth second."""
-    rate, seconds = 44_100, 240
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.setnframes(rate * seconds)
-        file.writeframes(random.bytes(16))
-    with path.open("r+b") as raw:
-        for second in range(0, seconds, 4):
-            raw.seek(44 + second * rate * 2)
-            raw.write(random.bytes(16))
-        raw.truncate(44 + rate * seconds * 2)
-        raw.seek(4)
-        raw.write((36 + rate * seconds * 2).to_bytes(4, "little"))
-        raw.seek(40)
-        raw.write((rate * seconds * 2).to_bytes(4, "little"))
+    return embed(LibrarySettings(music=(str(music),), data=str(data)), settings).report
 
 
 _PUBLISH = """
@@ -233,6 +245,7 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as `segue embed` does
 import sys, threading, time
 from pathlib import Path
 from catalog.library import Library
+from catalog.snapshot import open_snapshot
 from embedder.models.registry import entry
 from embedder.publish import publish
 peak_kb, ended = 0, threading.Event()
@@ -242,7 +255,7 @@ def watch():
         for line in open("/proc/self/status"):
             if line.startswith("RssAnon"):
                 peak_kb = max(peak_kb, int(line.split()[1]))
-watcher = threading.Thread(target=watch)
+watcher = threading.Thread(target=watch, daemon=True)
 watcher.start()
 data = Path(sys.argv[1])
 started = time.monotonic()
@@ -251,19 +264,27 @@ with Library.open(data) as library:
 seconds = time.monotonic() - started
 ended.set()
 watcher.join()
-print(seconds, peak_kb / 1024, one, time.process_time())
+cores = time.process_time()
+snapshot = open_snapshot(data)
+families = snapshot.n - len(set(snapshot.recording.tolist()))
+print(seconds, peak_kb / 1024, one, cores, families)
 """
 
 
 def publishing(folder: Path) -> Rows:
     """What publishing costs, each size in a process of its own; the smallest twice, to see the
-    same version. Growth is the exponent from the size before."""
+    same version. Growth is the exponent from the size before.
+
+    `$SEGUE_BENCH_FILLED` is a folder where the libraries stay for the next time.
+    """
     rows: list[Mapping[str, object]] = []
+    kept = os.environ.get("SEGUE_BENCH_FILLED")
     for models in PUBLISHED_MODELS:
         before: tuple[int, float, float] | None = None
         for count in PUBLISHED_TRACKS:
-            data = folder / f"{models[0].name}-{count}"
-            fill(data, folder / "music", count, touch=False, models=models)
+            data = Path(kept or folder) / f"{models[0].name}-{count}"
+            if not data.exists():
+                fill(data, folder / "music", count, touch=False, models=models)
             runs = [
                 subprocess.run(
                     [sys.executable, "-c", _PUBLISH, str(data), *(one.name for one in models)],
@@ -280,6 +301,7 @@ def publishing(folder: Path) -> Rows:
                 "model": " with ".join(one.name for one in models),
                 "seconds": round(seconds, 1),
                 "core-seconds": round(core_s, 1),
+                "families": runs[0][4],
                 "peak anonymous MB": round(peak_mb),
             }
             if len(runs) > 1:
@@ -290,66 +312,63 @@ def publishing(folder: Path) -> Rows:
                 row["growth of memory"] = round(math.log(peak_mb / before[2]) / times, 2)
             before = count, core_s, peak_mb
             rows.append(row)
-            shutil.rmtree(data)
+            shutil.rmtree(data / SNAPSHOTS if kept else data)
     return rows
+
+
+#: Of 165 excerpts of game music: how far the mean levels of 16 bands, and the levels of albums,
+#: lie apart in dB. One pair of tracks in a thousand is as near as copies are.
+_LEVEL_DB = np.array([104.7, 63.6, 26.2, 14.6, 13.3, 10.6, 9.4, 8.5, 7.4, 4.7, 3.9, 3.2, 2.0, 1.8,
+                      1.6, 0.1]) ** 0.5  # fmt: skip
+#: The part of a library that is the recording before once more.
+_COPIES = 0.01
 
 
 def fill(
     data: Path, music: Path, count: int, *, touch: bool, models: Sequence[Entry] = (TIMBRE,)
 ) -> None:
-    """A library of synthetic tracks, twelve an album, with vectors and scores of these models.
+    """A library of synthetic tracks, twelve an album: vectors and scores of these models, tags,
+    fingerprints, loudness, tempo and key; one in a hundred is a copy of the one before.
 
     `touch` makes the files too, empty but for what `stat` says.
     """
     random = np.random.default_rng(0)
     paths = [f"Artist {i // 120}/Album {i // 12}/{i % 12 + 1:02}.mp3" for i in range(count)]
-    facts: list[tuple[int, int]] = []
-    for path in paths:
-        if touch:
+    stats: list[tuple[int, int]] = [(1, 1)] * count
+    if touch:
+        for i, path in enumerate(paths):
             file = music / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(b"x")
-            facts.append((1, file.stat().st_mtime_ns))
-        else:
-            facts.append((1, 1))
+            stats[i] = (1, file.stat().st_mtime_ns)
     music.mkdir(exist_ok=True)
     with Library.open(data) as library:
         root = library.root_id(music.resolve())
-        first = FileFacts(paths[0], *facts[0])
-        heard = [
-            Analysis(
-                one.model,
-                random.standard_normal(one.dim).astype(np.float32) if one.dim else None,
-                random.random(len(one.labels)).astype(np.float32) if one.labels else None,
-            )
-            for one in models
-        ]
-        heard.append(Analysis(FACTS, scores=np.ones(len(FACTS.labels), np.float32)))
-        heard.append(Analysis(FINGERPRINT, np.ones(FINGERPRINT.dim, np.float32)))
-        library.store(root, first, "k0", 200.0, Tags("1"), heard)
+        for one in (*(entry.model for entry in models), FACTS, FINGERPRINT):
+            with library.writing() as db:
+                db.execute(
+                    "INSERT INTO models (name, version, dim, labels) VALUES (?, ?, ?, ?)",
+                    (one.name, one.version, one.dim, json.dumps(one.labels)),
+                )
+    copies = random.random(count) < _COPIES
+    copies[0] = False
+    seconds = np.exp(random.normal(np.log(225), 0.35, count)).astype(np.float32)
+    seconds[copies] = seconds[np.flatnonzero(copies) - 1]
     with closing(sqlite3.connect(data / FILE_NAME)) as database, database:
         database.executemany(
             "INSERT INTO tracks (track_id, root_id, path, size_bytes, mtime_ns, content_key,"
-            " duration_s, title, artist, album, album_artist, genres, musicbrainz_recording_id)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '[]', '')",
+            " duration_s, title, artist, album, album_artist, genres, year, track_number,"
+            " musicbrainz_recording_id)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '')",
             (
-                (i + 1, root, os.fsencode(paths[i]), *facts[i], f"k{i}", 120.0 + i % 240,
-                 f"Title {i}", f"Artist {i // 120}", f"Album {i // 12}")
-                for i in range(1, count)
+                (i + 1, root, os.fsencode(paths[i]), *stats[i], f"k{i}", float(seconds[i]),
+                 f"Title {i} of many", f"Artist {i // 120}", f"Album {i // 12}",
+                 f"Artist {i // 120}" if i % 3 else "", f'["Genre {i // 120 % 40}", "Music"]',
+                 1960 + i // 12 % 60, i % 12 + 1)
+                for i in range(count)
             ),
         )  # fmt: skip
-        measured = np.ones(len(FACTS.labels), "<f4").tobytes()
-        database.executemany(
-            "INSERT INTO scores VALUES (?, ?, ?)",
-            ((len(models) + 1, i + 1, measured) for i in range(1, count)),
-        )
-        database.executemany(
-            "INSERT INTO vectors VALUES (?, ?, ?)",
-            (
-                (len(models) + 2, i + 1, random.random(FINGERPRINT.dim, np.float32).tobytes())
-                for i in range(1, count)
-            ),
-        )
+        _add_measured(database, len(models), copies, random)
         for model_id, one in enumerate(models, 1):
             # Scores of the thousandths, as networks give them; a thousand rows, again and again.
             for table, width, rows in (
@@ -366,9 +385,44 @@ def fill(
                         f"INSERT INTO {table} VALUES (?, ?, ?)",
                         (
                             (model_id, i + 1, (blobs[i % len(blobs)]).tobytes())
-                            for i in range(1, count)
+                            for i in range(count)
                         ),
                     )
+
+
+def _add_measured(
+    database: sqlite3.Connection, models: int, copies: Bools, random: np.random.Generator
+) -> None:
+    """Facts and fingerprints of all tracks; a copy has a fifth of its original's bits wrong."""
+    count = len(copies)
+    facts = np.column_stack(
+        [random.normal(-12, 4, count), random.uniform(2, 15, count), random.uniform(50, 200, count),
+         random.random(count), random.integers(0, 24, count), random.random(count)]
+    ).astype("<f4")  # fmt: skip
+    database.executemany(
+        "INSERT INTO scores VALUES (?, ?, ?)",
+        ((models + 1, i + 1, facts[i].tobytes()) for i in range(count)),
+    )
+    axes = np.linalg.qr(random.standard_normal((N_BANDS, N_BANDS)))[0] * _LEVEL_DB
+
+    def prints() -> Iterator[tuple[int, int, bytes]]:
+        bits = 1 << np.arange(N_BITS)
+        row, frames = np.zeros(FINGERPRINT.dim, "<f4"), FINGERPRINT.dim - N_BANDS
+        album = np.zeros(N_BANDS)
+        for i, copied in enumerate(copies.tolist()):
+            if i % 12 == 0:
+                album = axes @ random.standard_normal(N_BANDS)
+            if copied:
+                wrong = (random.random((frames, N_BITS)) < 0.2) @ bits
+                row[:-N_BANDS] = row[:-N_BANDS].astype(np.int64) ^ wrong
+                row[-N_BANDS:] += random.normal(0, 0.3, N_BANDS)
+            else:
+                own = axes @ random.standard_normal(N_BANDS)
+                row[:-N_BANDS] = random.integers(0, 1 << N_BITS, frames)
+                row[-N_BANDS:] = 0.8 * album + 0.6 * own
+            yield models + 2, i + 1, row.tobytes()
+
+    database.executemany("INSERT INTO vectors VALUES (?, ?, ?)", prints())
 
 
 PARTS: Mapping[str, Callable[[Path], Rows]] = {

@@ -133,11 +133,12 @@ class _Job:
             with _stop_on_signals(stop):
                 if todo:
                     self._listen(source, plan, todo, stop)
-                interrupted = stop.is_set()
-                complete = not interrupted and len(todo) == len(plan.todo)
+                broken_off = stop.is_set()
+                complete = not broken_off and len(todo) == len(plan.todo)
                 if complete:
                     plan.settle_missing(self._library, prune=task.prune)
                 version = ""
+                self._library.sync()  # what is published must not outlive what it was made of
                 if task.shard.whole:
                     version = self._publication.settle(
                         self._models, complete=complete, partial=task.partial
@@ -145,8 +146,9 @@ class _Job:
         except BaseException as error:
             self._finish(run_id, started, error=str(error) or type(error).__name__)
             raise
-        self._finish(run_id, started, error="interrupted" if interrupted else "")
-        return Outcome(self._report, self._choice.reason, version, interrupted)
+        self._finish(run_id, started, error="interrupted" if broken_off else "")
+        # Also where the wish came while it published: whoever runs it again and again has to stop.
+        return Outcome(self._report, self._choice.reason, version, stop.is_set())
 
     def _listen(
         self,

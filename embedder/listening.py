@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +26,9 @@ from embedder.workers import Heard, Workers
 #: Tracks being heard, waiting, or heard and not yet stored, for each worker. Only those being heard
 #: hold audio; the others let the workers go on while a long track is waited for.
 _IN_FLIGHT_PER_WORKER: Final = 8
+
+#: A power cut loses what was stored in this time.
+_SYNC_EVERY_S: Final = 5.0
 
 #: One bad sector is a bad sector; so many files that fail to be read in a row are a bad mount.
 _MOST_TROUBLES: Final = 3
@@ -74,6 +78,7 @@ class Listening:
         waiting = deque(todo)
         running: deque[tuple[int, FileFacts, Future[Heard]]] = deque()
         told = False
+        synced_s = time.monotonic()
         with (
             Workers(self._settings.timeout_s) as processes,
             ThreadPoolExecutor(workers, thread_name_prefix="listen") as pool,
@@ -87,6 +92,9 @@ class Listening:
                         self._futures[root_id, file.path] = future
                     # In order, so that the same music always gets the same track numbers.
                     self._settle(forecast, *running.popleft())
+                    if time.monotonic() - synced_s >= _SYNC_EVERY_S:
+                        self._library.sync()
+                        synced_s = time.monotonic()
                     if stop.is_set():
                         waiting.clear()
                         running = deque(one for one in running if not one[2].cancel())

@@ -97,8 +97,9 @@ def _watched(folders: Sequence[Path], quiet_s: float) -> Iterator[None]:
         # A folder that was moved in or out is told of, its files are not.
         return os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES or Path(path).is_dir()  # noqa: PTH122
 
-    looked_s = time.monotonic()
-    began_s = 0.0  # when the first change came that nobody looked at yet
+    # When the first change came that nobody looked at yet. What came during the first look, which
+    # may have taken a day, nobody watched: one more look follows.
+    looked_s = began_s = time.monotonic()
     # Changes come one by one; an empty set says that there was none for `quiet_s`. (Its own
     # debouncing would not wait for the end of one long copy.)
     for found in watch(

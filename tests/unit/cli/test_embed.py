@@ -124,23 +124,37 @@ def tracks_in(data: Path) -> int:
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_keeps_finished_work_and_is_exit_130(
-    tmp_path: Path, music: Path, kind: signal.Signals
+    segue: Segue, tmp_path: Path, music: Path, kind: signal.Signals
 ) -> None:
+    """Said in words at a terminal, in JSON to a program; the next run goes on from there."""
     for number in range(40):
         write_tone(music / "More" / f"{number}.wav", 100 + 10 * number, seconds=30)
+    as_json = ["--json"] if kind is signal.SIGTERM else []
+    data = tmp_path / "data"
     process = subprocess.Popen(
         [sys.executable, "-m", "cli.main", "embed", "--music", str(music), "--workers", "1",
-         "--data", str(tmp_path / "data"), "--json"],
+         "--data", str(data), *as_json],
         cwd=CHECKOUT, env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and tracks_in(tmp_path / "data") < 2:
+    while time.monotonic() < deadline and tracks_in(data) < 2:
         time.sleep(0.05)
     process.send_signal(kind)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    report = json.loads(out)
-    assert report["interrupted"] is True
-    assert 0 < report["embedded"] < 43
+    stored = tracks_in(data)
+    assert 0 < stored < 43
+    if as_json:
+        report = json.loads(out)
+        assert report["interrupted"] is True
+        assert report["embedded"] == stored
+        assert json.loads(err.splitlines()[-2])["event"] == "standing"
+    else:
+        assert f"{stored} embedded" in out
+        assert "stopping: " in err
+        assert "interrupted; what is finished is kept, `segue embed` goes on from there" in err
+        on = segue("embed", "--music", str(music), "--data", str(data), "--limit", "1", "--json")
+        assert on.code == 0
+        assert json.loads(on.out)["unchanged"] == stored

@@ -420,3 +420,34 @@ def test_it_runs_in_a_thread_too(shelf: Shelf) -> None:
     thread.start()
     thread.join(60)
     assert outcomes[0].report.embedded == 6
+
+
+def test_ctrl_c_while_it_publishes_is_not_lost(shelf: Shelf) -> None:
+    class Late(Heard):
+        def publishing(self, tracks: int) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    outcome = shelf.run(Late())
+    assert outcome.interrupted
+    assert (outcome.report.embedded, outcome.report.error) == (6, "")
+    assert outcome.snapshot
+    assert not shelf.run().interrupted
+
+
+def test_the_disk_holds_the_library_before_what_is_made_of_it(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power cut nothing is published that the library does not know."""
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def note(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    monkeypatch.setattr("embedder.listening._SYNC_EVERY_S", 0.0)
+    shelf.run()
+    log = "library.db-wal"
+    assert synced.count(log) >= 6  # each track, as no time may pass
+    assert synced.index("manifest.json") > max(i for i, name in enumerate(synced) if name == log)

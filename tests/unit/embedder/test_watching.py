@@ -24,6 +24,7 @@ def test_a_song_that_comes_is_told_once_it_has_come_to_rest(tmp_path: Path) -> N
     said: list[str] = []
     looks = watch([tmp_path], said)
     next(looks)  # the first look is at once
+    next(looks)  # and once more for what came before it was watched
     written: list[float] = []
 
     def write() -> None:
