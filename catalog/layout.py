@@ -44,8 +44,9 @@ OPTIONAL: Final[Mapping[str, tuple[type[np.generic], int]]] = {
 }
 #: Where NaN is allowed: it stands for what is unknown of a track.
 WITH_GAPS: Final = frozenset({"loudness_lufs", "loudness_range_lu", "tempo_bpm"})
-#: `coarse` has at most so many columns of the vectors, then at most so many of the profile.
-COARSE_COLUMNS: Final = (48, 16)
+#: `coarse` has at most so many columns of the vectors, then at most so many of the profile. (Of the
+#: 50 best of 100,000 the best 5,000 by it hold .996; with 48 and 16, as before 2026-11-21, .992.)
+COARSE_COLUMNS: Final = (60, 4)
 TEXT_KINDS: Final = ("path", "title", "artist", "album")
 
 

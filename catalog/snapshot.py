@@ -54,7 +54,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A published snapshot, memory-mapped read-only. Fields as in `SnapshotArrays`."""
+    """A published snapshot, memory-mapped read-only. Fields as in `SnapshotArrays`.
+
+    `coarse_of_vectors` columns of `coarse` are of the vectors, the others of the profile.
+    """
 
     version: str
     model: Model
@@ -70,6 +73,7 @@ class Snapshot:
     hub: Float32 | None = None
     profile: Float32 | None = None
     coarse: Float32 | None = None
+    coarse_of_vectors: int = 0
     kind: NDArray[np.uint8] | None = None
     genres: NDArray[np.int32] | None = None
     loudness_lufs: Float32 | None = None
@@ -160,7 +164,9 @@ def _map(folder: Path, version: str, manifest: Mapping[str, Any]) -> Snapshot:
         or any(len(array) != n or array.ndim != OPTIONAL[o][1] for o, array in optional.items())
     ):
         raise ValueError("its arrays are not of one length")
+    coarse = optional.get("coarse")
     return Snapshot(
+        coarse_of_vectors=0 if coarse is None else _of_vectors(coarse, vectors),
         version=version,
         model=Model(**manifest["model"]),
         vectors=vectors,
@@ -172,3 +178,11 @@ def _map(folder: Path, version: str, manifest: Mapping[str, Any]) -> Snapshot:
         **columns,
         **optional,
     )
+
+
+def _of_vectors(coarse: Float32, vectors: Float32) -> int:
+    """How many leading columns of the coarse copy are columns of the vectors."""
+    # Told by the numbers, because how many there are has changed; a few rows may be all 0.
+    width = min(coarse.shape[1], vectors.shape[1])
+    equal = (coarse[:64, :width] == vectors[:64, :width]).all(0)
+    return int(np.logical_and.accumulate(equal).sum())

@@ -114,7 +114,9 @@ class _Ranking:
         return n if self.exact else search.full_size(n, count)
 
     def _candidates(self, size: int, mask: NDArray[np.bool_]) -> NDArray[np.intp]:
-        return search.candidates(self.snapshot, self.query, self.coarse, self.settings, size, mask)
+        return search.candidates(
+            self.snapshot, self.seeds, self.query, self.coarse, self.settings, size, mask
+        )
 
     def _score(self, rows: NDArray[np.intp], context: Context) -> _Scored:
         snapshot, settings, query = self.snapshot, self.settings, self.query

@@ -2,38 +2,49 @@
 
 Every term that is linear in the vectors becomes one product with the coarse copy (the first
 columns of vectors and tag profiles, see `embedder.derivation`), the others are added where they
-count. The best rows by that get a second look at more columns of the vectors, and the best of
-those go on. In a small library all rows do.
+count. The best rows by that get a second look at more columns of the vectors, the best of those a
+third at still more and at the genres, and the best of those go on. In a small library all rows do.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.snapshot import COARSE_COLUMNS, Snapshot
+from catalog.snapshot import Snapshot
 from catalog.tracks import Float32
 from ranker import terms
-from ranker.picks import Context
+from ranker.picks import Context, Seed
 from ranker.query import Query
 from ranker.settings import RankingSettings
 
 Rows = NDArray[np.intp]
 
 #: A library up to so many rows is scored in full as a whole, and as many of a larger one are.
-FULL: Final = 500
+FULL: Final = 350
 
 #: … unless more songs are asked for: so many for each.
 FULL_PER_SONG: Final = 6
 
-#: Of a larger library this part gets the second look, at so many columns of the vectors.
+#: Of a larger library this part gets the second look, at these columns of the vectors. (Blocks that
+#: divide a row are gathered in half the time.)
 SECOND_SHARE: Final = 0.05
-SECOND_LEAST: Final = 1000
-SECOND_MOST: Final = 10_000
-SECOND_COLUMNS: Final = 160
+SECOND_LEAST: Final = 700
+SECOND_MOST: Final = 20_000
+SECOND_COLUMNS: Final = (64, 128)
+
+#: So few columns between the coarse copy's and these may stay unseen.
+_NEGLIGIBLE: Final = 8
+
+#: … and this part of those, or so many times what is scored in full, the third, at these columns,
+#: the whole profile and the genres.
+THIRD_SHARE: Final = 0.25
+THIRD_TIMES: Final = 3
+THIRD_COLUMNS: Final = (128, 256)
 
 #: Of what is skipped or unwanted only the best this many times over are looked at: penalties take
 #: some of them away.
@@ -93,6 +104,7 @@ def coarse_pass(
 
 def candidates(
     snapshot: Snapshot,
+    seeds: Sequence[Seed],
     query: Query,
     coarse: Coarse,
     settings: RankingSettings,
@@ -100,7 +112,7 @@ def candidates(
     mask: NDArray[np.bool_] | None,
 ) -> Rows:
     """Up to `size` rows (of those in `mask`), ascending: the best as far as three looks tell."""
-    n, d = snapshot.vectors.shape
+    n = snapshot.n
     looked = max(size, min(max(int(n * SECOND_SHARE), SECOND_LEAST), SECOND_MOST))
     penalised = bool(len(query.unwanted) or len(query.skipped))
     rows = top(coarse.scores, looked * _PENALISED if penalised else looked, mask)
@@ -114,10 +126,22 @@ def candidates(
         scores -= np.float32(settings.skipped * coarse.spread) * terms.skipped(near, query)
         at = top(scores, looked)
         rows, scores = rows[at], scores[at]
-    if looked > size and d > audio:
-        columns = slice(audio, min(SECOND_COLUMNS, d))
-        # (r, c) @ (c,) -> (r,): what the coarse copy lacks of the linear terms
-        scores += snapshot.vectors[:, columns][rows] @ _direction(query, settings)[columns]
+    if looked > size:  # what the coarse copy lacks of the linear terms
+        direction = _direction(query, settings)
+        first, end = SECOND_COLUMNS
+        seen = slice(first if audio > first - _NEGLIGIBLE else audio, end)
+        scores += _columns(snapshot.vectors, rows, seen) @ direction[seen]  # (r, c) @ (c,) -> (r,)
+        at = top(scores, max(size * THIRD_TIMES, int(looked * THIRD_SHARE)))
+        rows, scores = rows[at], scores[at]
+        seen = slice(*THIRD_COLUMNS)
+        scores += _columns(snapshot.vectors, rows, seen) @ direction[seen]
+        if query.profile is not None and snapshot.profile is not None:
+            known = matrix.shape[1] - audio
+            wanted = np.float32(settings.tags) * query.profile[known:]
+            scores += snapshot.profile.take(rows, axis=0)[:, known:] @ wanted
+        if settings.genres and snapshot.genres is not None:
+            weight = np.float32(settings.genres * coarse.spread)
+            scores += weight * terms.genres(snapshot, rows, seeds)
     return rows[top(scores, size)]
 
 
@@ -181,5 +205,14 @@ def _coarse(snapshot: Snapshot) -> tuple[Float32, int]:
     """The matrix to search and how many of its columns are of the vectors."""
     if snapshot.coarse is None:
         return snapshot.vectors, snapshot.vectors.shape[1]
-    of_profile = 0 if snapshot.profile is None else snapshot.profile.shape[1]
-    return snapshot.coarse, snapshot.coarse.shape[1] - min(of_profile, COARSE_COLUMNS[1])
+    return snapshot.coarse, snapshot.coarse_of_vectors
+
+
+def _columns(matrix: Float32, rows: Rows, columns: slice) -> Float32:
+    """(r, c) some columns of some rows; fewer where the matrix (n, d) has no more."""
+    d, width = matrix.shape[1], columns.stop - columns.start
+    if d % width or columns.start % width or not matrix.flags.c_contiguous:
+        return np.asarray(matrix[:, columns][rows])
+    blocks = matrix.reshape(-1, width)
+    found: Float32 = blocks.take(rows * (d // width) + columns.start // width, axis=0)
+    return found

@@ -82,7 +82,7 @@ def order(
     latest first. chosen: rows that the answer has already, in order. spread: the deviation that the
     penalties are counted in.
     """
-    likeness = np.maximum(likeness, 0)
+    near_enough = (1 - settings.breadth) * np.maximum(likeness, 0)
     artists, albums = snapshot.artist[rows], snapshot.album[rows]
     recordings = snapshot.recording[rows]
     heard = [row for row in heard[:RECENT] if 0 <= row < snapshot.n]
@@ -100,7 +100,7 @@ def order(
         )
     placed: list[Placed] = []
     while len(rows) and len(placed) < count:
-        crowd = settings.breadth * np.maximum(closest - (1 - settings.breadth) * likeness, 0)
+        crowd = settings.breadth * np.maximum(closest - near_enough, 0)
         artist = artist_weight * _saturated(by_artist)
         album = album_weight * _saturated(by_album)
         value = left - artist - album - crowd
@@ -110,6 +110,8 @@ def order(
         if room is not None:
             at, crowded = room.choose(value, likeness)
         placed.append(Placed(at, float(artist[at]), float(album[at]), float(crowd[at]), crowded))
+        if len(placed) == count:
+            break
         left[at] = -np.inf
         if recordings[at] >= 0:
             left[recordings == recordings[at]] = -np.inf
@@ -152,27 +154,26 @@ class _Room:
 
     def choose(self, value: NDArray[np.float64], likeness: Float32) -> tuple[int, bool]:
         """The best place by `value` (r,) (-inf: never), and whether its artist had no room."""
-        again = self._third_in_a_row()
-        at = _best(value, self._full | again)
-        by_many = _best(value, self._shut | again)
-        crowded = False
-        if at is None:
-            crowded = True
-            at = by_many if by_many is not None else _best(value, again)
-            at = int(np.argmax(value)) if at is None else at
-        elif by_many is not None and likeness[at] <= UNRELATED and likeness[by_many] >= ALIKE:
-            at = by_many
+        at, crowded = int(np.argmax(value)), False
+        if self._full[at] or (self._artists[at] >= 0 and self._last == [self._artists[at]] * 2):
+            at, crowded = self._choose_another(value, likeness)
         artist = int(self._artists[at])
         self._times[artist] += 1
         self._last = [*self._last, artist][-2:]
         self._close(artist)
         return at, crowded
 
-    def _third_in_a_row(self) -> NDArray[np.bool_] | bool:
-        if len(self._last) < 2 or self._last[0] != self._last[1] or self._last[0] < 0:
-            return False
-        theirs: NDArray[np.bool_] = self._artists == self._last[0]
-        return theirs
+    def _choose_another(self, value: NDArray[np.float64], likeness: Float32) -> tuple[int, bool]:
+        again = np.zeros(len(value), np.bool_)  # whoever would come a third time in a row
+        if len(self._last) == 2 and self._last[0] == self._last[1] >= 0:
+            again = self._artists == self._last[0]
+        at, by_many = _best(value, self._full | again), _best(value, self._shut | again)
+        if at is None:
+            at = next((one for one in (by_many, _best(value, again)) if one is not None), None)
+            return (int(np.argmax(value)) if at is None else at), True
+        if by_many is not None and likeness[at] <= UNRELATED and likeness[by_many] >= ALIKE:
+            at = by_many
+        return at, False
 
     def _close(self, artist: int) -> None:
         if artist < 0 or self._times[artist] < self._usual:
@@ -183,7 +184,7 @@ class _Room:
             self._shut |= theirs
 
 
-def _best(value: NDArray[np.float64], closed: NDArray[np.bool_] | bool) -> int | None:
+def _best(value: NDArray[np.float64], closed: NDArray[np.bool_]) -> int | None:
     left = np.where(closed, -np.inf, value)
     at = int(np.argmax(left))
     return at if left[at] > -np.inf else None
@@ -198,8 +199,6 @@ def _saturated(times: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _before(codes: NDArray[np.int32], recent: NDArray[np.int32]) -> NDArray[np.float64]:
     """(r,) how often each row's code came among `recent` (latest first), decayed by position."""
-    found = np.zeros(len(codes))
-    for position, code in enumerate(recent.tolist()):
-        if code >= 0:
-            found += (codes == code) * _DECAY**position
+    decay = np.where(recent >= 0, _DECAY ** np.arange(len(recent)), 0.0)
+    found: NDArray[np.float64] = (codes[:, np.newaxis] == recent) @ decay  # (r, h) @ (h,) -> (r,)
     return found

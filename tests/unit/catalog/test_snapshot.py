@@ -196,3 +196,17 @@ def test_optional_arrays_come_back_and_may_be_missing(tmp_path: Path) -> None:
     for bad in ({"hub": np.ones(2, np.float32)}, {"profile": np.full((3, 2), np.nan, np.float32)}):
         with pytest.raises(ValueError, match=next(iter(bad))):
             write_snapshot(tmp_path, replace(arrays(), **bad))
+
+
+@pytest.mark.parametrize("columns", [60, 48, 64])
+def test_a_coarse_copy_tells_how_much_of_it_is_vectors(columns: int, tmp_path: Path) -> None:
+    given = arrays(5)
+    random = np.random.default_rng(3)
+    vectors = random.standard_normal((5, 512), np.float32)
+    profile = random.standard_normal((5, 32), np.float32)
+    copy = np.concatenate([vectors[:, :columns], profile[:, : 64 - columns]], axis=1)
+    model = replace(given.model, dim=512)
+    write_snapshot(
+        tmp_path, replace(given, model=model, vectors=vectors, profile=profile, coarse=copy)
+    )
+    assert opened(tmp_path).coarse_of_vectors == columns
