@@ -2,9 +2,10 @@
 
 Each session starts with a song by chance. When its last queued song starts, five more are asked
 for; the player drops what is queued, **shuffles the rest** and takes up to five, and what is then
-short is a fall-back. With a folder selected it gets pools of ten instead. Judged by other
+short is a fall-back. With a folder selected the first answer has the five that it queues (see
+`proxy.decisions.FolderForm`), and where some are missing a pool of ten follows. Judged by other
 ears (MusiCNN on real music, another projection on synthetic): how many of the songs added are
-among the tenth of the unplayed songs nearest to the last five played.
+among the tenth of the unplayed songs (of the folder) nearest to the last five played.
 
     python -m bench autodj
 """
@@ -35,10 +36,7 @@ NEAREST: Final = 0.1
 SESSION_TAIL: Final = 5
 SESSIONS: Final = 200
 
-ABLATED: Final = (
-    "tags", "genres", "flow", "hub", "breadth", "artist_repetition", "album_repetition",
-    "heard_lately", "held_back",
-)  # fmt: skip
+REAL_MODELS: Final = ("segue-1", "efficientat-mn04")
 
 #: What a picker gets: the playing row, the context, how many. What it gives: rows.
 Picker = Callable[[int, Context, int], list[int]]
@@ -79,13 +77,22 @@ def simulate(
     picker: Picker,
     sessions: int,
     folder: NDArray[np.bool_] | None = None,
+    *,
+    songs: int = SONGS,
+    played: list[list[int]] | None = None,
 ) -> Figures:
-    """Play `sessions` sessions; with `folder` (n,) bool as with a music folder selected."""
+    """Play `sessions` sessions; with `folder` (n,) bool as with a music folder selected.
+
+    What was played is added to `played`.
+    """
     figures = Figures()
     starts = np.arange(snapshot.n) if folder is None else np.flatnonzero(folder)
     for number in range(sessions):
         chance = random.Random(number)
-        _session(snapshot, judge, picker, figures, chance, int(chance.choice(starts)), folder)
+        start = int(chance.choice(starts))
+        queue = _session(snapshot, judge, picker, figures, chance, start, folder, songs)
+        if played is not None:
+            played.append(queue)
     return figures
 
 
@@ -97,35 +104,42 @@ def _session(
     chance: random.Random,
     start: int,
     folder: NDArray[np.bool_] | None,
-) -> None:
+    songs: int,
+) -> list[int]:
     queue = [start]
     offered: set[int] = set()
     position = 0
-    while position < SONGS:
+    while position < songs:
         if position == len(queue) - 1:
-            played = queue[::-1]
-            context = Context(
-                eligible=folder,
-                excluded=frozenset(queue),
-                held_back=frozenset(offered - set(queue)),
-                heard=tuple(played),
-                heard_ages_s=tuple(SONG_S * i for i in range(len(played))),
-            )
-            count = ITEM_COUNT if folder is None else POOL
-            answer = picker(queue[position], context, count)
-            fresh = [row for row in dict.fromkeys(answer) if row not in queue]
-            chance.shuffle(fresh)
+            added: list[int] = []
             figures.asked += 1
-            figures.fall_backs += len(fresh) < ITEM_COUNT
-            figures.near += _judged(judge, queue, fresh[:ITEM_COUNT], folder)
-            if folder is not None:
-                offered.update(fresh)
-                figures.outside += sum(not folder[row] for row in fresh)
-            queue += fresh[:ITEM_COUNT]
+            for count in (ITEM_COUNT,) if folder is None else (ITEM_COUNT, POOL):
+                before = [*queue, *added]
+                context = Context(
+                    eligible=folder,
+                    excluded=frozenset(before),
+                    held_back=frozenset(offered - set(before)),
+                    heard=tuple(queue[::-1]),
+                    heard_ages_s=tuple(SONG_S * i for i in range(len(queue))),
+                )
+                answer = picker(queue[position], context, count)
+                fresh = [row for row in dict.fromkeys(answer) if row not in before]
+                chance.shuffle(fresh)
+                added += fresh[: ITEM_COUNT - len(added)]
+                if folder is not None:
+                    offered.update(fresh)
+                    figures.outside += sum(not folder[row] for row in fresh)
+                if len(added) == ITEM_COUNT:
+                    break
+            figures.fall_backs += len(added) < ITEM_COUNT
+            figures.near += _judged(judge, queue, added, folder)
+            queue += added
             if position == len(queue) - 1:
                 break
         position += 1
-    _count(figures, snapshot.artist[queue[:SONGS]].tolist(), queue[:SONGS])
+    queue = queue[:songs]
+    _count(figures, snapshot.artist[queue].tolist(), queue)
+    return queue
 
 
 def _judged(
@@ -161,8 +175,8 @@ def ranked(snapshot: Snapshot, settings: RankingSettings) -> Picker:
     return pick
 
 
-def _few(picker: Picker) -> Picker:
-    return lambda playing, context, count: picker(playing, context, min(count, ITEM_COUNT))
+def _pools(picker: Picker) -> Picker:
+    return lambda playing, context, count: picker(playing, context, POOL)
 
 
 def by_chance(snapshot: Snapshot) -> Picker:
@@ -181,31 +195,32 @@ def by_chance(snapshot: Snapshot) -> Picker:
     return pick
 
 
-def table(
-    name: str,
-    snapshot: Snapshot,
-    judge: NDArray[np.float32],
-    sessions: int,
-    *,
-    ablations: Sequence[str] = (),
-) -> list[dict[str, object]]:
-    """Segue, each ablation of it, and a plain server, without and with a folder selected."""
-    settings = RankingSettings()
+def folder_of(snapshot: Snapshot) -> NDArray[np.bool_]:
+    """(n,) bool: a music folder, half the albums of a small library, a quarter of a large one."""
     albums = np.unique(snapshot.album)
-    inside = np.isin(snapshot.album, albums[:: 2 if snapshot.n < 1000 else 4])
+    return np.isin(snapshot.album, albums[:: 2 if snapshot.n < 1000 else 4])
+
+
+def table(
+    name: str, snapshot: Snapshot, judge: NDArray[np.float32], sessions: int
+) -> list[dict[str, object]]:
+    """Segue, the same without spacing, and a plain server, without and with a folder selected.
+
+    Beside the folder the same songs asked for without one, as if there were no others: what of the
+    nearness the folder costs.
+    """
+    settings = RankingSettings()
+    inside = folder_of(snapshot)
     rows = []
     for where, folder in (("all", None), ("folder", inside)):
         random_picks = simulate(snapshot, judge, by_chance(snapshot), sessions, folder)
         chance = float(np.mean(random_picks.near))
         pickers: dict[str, Picker] = {"Segue": ranked(snapshot, settings)}
-        if folder is not None:
-            # What pools cost: exactly as many as are taken.
-            pickers["Segue, five at a time"] = _few(ranked(snapshot, settings))
-        else:
+        if folder is None:
             no_spacing = replace(settings, artist_repetition=0, album_repetition=0)
             pickers["without spacing"] = ranked(snapshot, no_spacing)
-            for term in ablations:
-                pickers[f"without {term}"] = ranked(snapshot, replace(settings, **{term: 0.0}))
+        else:
+            pickers["pools of ten"] = _pools(ranked(snapshot, settings))
         for label, picker in pickers.items():
             figures = simulate(snapshot, judge, picker, sessions, folder)
             rows.append({"library": name, "asked": where, **figures.row(label, chance)})
@@ -216,17 +231,18 @@ def table(
 
 
 def run(audio: Path, models: Path, data: Path) -> list[dict[str, object]]:
-    """Real music with every term ablated, and a synthetic library of 20,000 tracks."""
+    """Real music by two models, and a synthetic library of 20,000 tracks."""
     from bench.judge import judge
     from bench.quality import embedded
 
     rows: list[dict[str, object]] = []
     if audio.exists():
-        snapshot = embedded(audio, models, data, "efficientat-mn04")
-        heard = judge(snapshot, audio, models, data / "musicnn.npz")
-        rows += table("real 165", snapshot, heard, SESSIONS, ablations=ABLATED)
+        for model in REAL_MODELS:
+            snapshot = embedded(audio, models, data, model)
+            heard = judge(snapshot, audio, models, data / "musicnn.npz")
+            rows += table(f"real 165, {model}", snapshot, heard, SESSIONS)
     made = synthesise(data / "synthetic", 20_000)
-    rows += table("synthetic 20,000", made.snapshot, made.judge, SESSIONS, ablations=ABLATED)
+    rows += table("synthetic 20,000", made.snapshot, made.judge, SESSIONS)
     return [*rows, skips(made, RankingSettings()), *tastes(made)]
 
 
