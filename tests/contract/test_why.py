@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import md5
 from typing import Any
 
 import pytest
@@ -43,6 +44,28 @@ async def test_each_user_sees_their_own_and_a_wrong_login_nothing(house: House) 
     assert response.status_code == 401
     url = f"{house.url}/segue/why?u=bob&p=secret&u=admin"
     assert (await house.http.get(url)).status_code == 401  # two names are nobody's
+
+
+@pytest.mark.parametrize(
+    "login",
+    [
+        {"p": "sesame"},
+        {"p": "enc:736573616d65"},
+        {"s": "salt", "t": md5(b"sesamesalt").hexdigest()},
+        {"s": "salt", "t": md5(b"sesamesalt").hexdigest(), "c": "Feishin", "v": "1.13.0"},
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_the_login_is_any_that_the_api_takes(
+    house: House, login: dict[str, str], method: str
+) -> None:
+    await house.songs("getSimilarSongs", id="song0002", count=3)
+    url = f"{house.url}/segue/why"
+    given = {"u": "Admin", **login}
+    response = await (
+        house.http.post(url, data=given) if method == "POST" else house.http.get(url, params=given)
+    )
+    assert [len(served["songs"]) for served in response.json()["lists"]] == [3]
 
 
 async def test_every_time_the_server_is_asked_whether_the_login_is_good(house: House) -> None:
