@@ -364,3 +364,35 @@ async def test_one_odd_song_of_the_server_costs_only_itself(tmp_path: Path, odd:
         songs = await house.songs("getSimilarSongs", id="song0002", count=13)
         assert len(songs) == 13
         assert "song0006" not in {song["id"] for song in songs}
+
+
+async def test_seeds_that_are_gone_or_not_linked_are_the_servers_matter(house: House) -> None:
+    """Deleted since it was linked; added since; and a song of a list that is gone is replaced."""
+    songs = house.server.songs
+    new = {**songs["song0001"], "id": "song9999"}
+    songs["song9999"] = new
+    gone = songs.pop("song0002")
+    for seed, marks in (
+        ("song0002", "forwarded; reason=failed"),
+        ("song9999", "forwarded; reason=seed-not-linked"),
+    ):
+        response = await house.call("getSimilarSongs", id=seed, count=5)
+        direct = await house.call("getSimilarSongs", id=seed, count=5, direct=True)
+        assert response.headers["x-segue"] == marks
+        assert response.content == direct.content
+    found = await house.songs("getSimilarSongs", id="song0006", count=50)
+    assert len(found) == 50
+    assert gone["id"] not in {song["id"] for song in found}
+
+
+async def test_a_library_of_one_artist_is_played_all_the_same(tmp_path: Path) -> None:
+    server = FakeServer(40)
+    for song in server.songs.values():
+        song.update(artistId="artist0", artist="Artist 0")
+    async with keep_house(tmp_path, server=server) as house:
+        seed, heard = "song0001", set[str]()
+        for _ in range(4):
+            found = await house.songs("getSimilarSongs", id=seed, count=5, client="Feishin")
+            assert len({str(song["id"]) for song in found} - heard - {seed}) == 5
+            heard |= {str(song["id"]) for song in found} | {seed}
+            seed = str(found[0]["id"])
