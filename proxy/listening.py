@@ -19,12 +19,20 @@ from subsonic.envelope import Format, wanted_format
 from subsonic.parameters import Parameters
 
 #: Calls whose answer is a song itself.
-STREAMS: Final = frozenset(("stream", "download"))
+_STREAMS: Final = frozenset(("stream", "download"))
 
 #: Where a song is asked for, an answer of such a type is an error.
 _ERRORS_ARE: Final = (b"xml", b"json", b"javascript", b"text/")
 
 _log = logging.getLogger("segue.steering")
+
+
+def stream_endpoint(path: str) -> str | None:
+    """ "stream" or "download" where a path asks for a song itself; None for any other."""
+    if "stream" not in path and "download" not in path:  # as most of what is forwarded
+        return None
+    endpoint = calls.rest_endpoint(path)
+    return endpoint if endpoint in _STREAMS else None
 
 
 class Listening:

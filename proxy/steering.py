@@ -34,7 +34,7 @@ from proxy.errors import UpstreamError
 from proxy.gathering import Gathered, confirm, gather
 from proxy.hydration import Asker, RefusedError, Reply
 from proxy.knowledge import Knowledge, View
-from proxy.listening import STREAMS, Listening
+from proxy.listening import Listening, stream_endpoint
 from proxy.logins import Logins
 from proxy.metrics import Metrics
 from proxy.observation import OBSERVED, OkTap
@@ -119,8 +119,8 @@ class Steering:
 
     def overhears(self, scope: Scope) -> Callable[[int, Headers], None] | None:
         """For a call that is forwarded: what is to be told of its answer's head, if anything."""
-        endpoint = calls.rest_endpoint(_path(scope))
-        if endpoint not in STREAMS or scope["method"] != "GET":
+        endpoint = stream_endpoint(_path(scope))
+        if endpoint is None or scope["method"] != "GET":
             return None
         try:
             return self._listening.overhear(self._read(scope, endpoint, b"", self._timer()))
