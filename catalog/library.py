@@ -29,6 +29,10 @@ MISSING_RUNS_BEFORE_FORGOTTEN: Final = 3
 
 _BUSY_TIMEOUT_S: Final = 30.0
 
+#: Of a new library. In SQLite's default of 4 KiB each vector and each row of scores (2 KB) takes a
+#: page of its own: 500,000 tracks were 7.3 GB instead of 3.5.
+_PAGE_BYTES: Final = 16 * 1024
+
 _TRACK_COLUMNS: Final = (
     "track_id, root_id, path, size_bytes, mtime_ns, content_key, duration_s, title, artist, album,"
     " album_artist, genres, year, track_number, disc_number, musicbrainz_recording_id"
@@ -98,6 +102,8 @@ class Library(Analyses, Songs, Runs):
                     f"{path} has an older schema ({version}): run `segue embed` once to update it"
                 )
             return
+        if not version:
+            connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
         # WAL needs shared memory; on a file system without it SQLite keeps its default journal,
         # which is slower, not less safe.
         connection.execute("PRAGMA journal_mode = WAL")

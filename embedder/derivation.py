@@ -44,6 +44,9 @@ _MOST_PAIRS: Final = HUB_REFERENCES * 100_000
 #: in 300 clusters: 4096 references .875 with 20 neighbours and .991 with 5, 2048 .748 and .927.
 _SAMPLED_NEIGHBOURS: Final = 5
 
+#: And among so many of the widest axes, which hold nearly all of a vector.
+_SAMPLED_AXES: Final = 256
+
 #: The tag profile has so many directions; more find nothing more.
 PROFILE_DIM: Final = 32
 
@@ -111,7 +114,7 @@ def covariance(rows: Matrix, centre: Float32) -> NDArray[np.float64]:
     n, d = rows.shape
     total = np.zeros((d, d))
     for part in blocks(n, d):
-        block = (rows[part] - centre).astype(np.float64)
+        block = np.asarray(rows[part] - centre, np.float32)  # a block's sums: precise enough
         total += block.T @ block  # (d, b) @ (b, d)
     return total / max(n, 1)
 
@@ -134,8 +137,8 @@ def hubness(vectors: Matrix) -> Float32:
     """How near a track is to its nearest others, less the library's mean, (n,) float32 in -2…2.
 
     High for hubs; taking half of it off a cosine is CSLS. Exact up to `HUB_REFERENCES` tracks,
-    beyond that against an even sample of so many, which orders tracks alike at a cost that grows
-    with n and not with its square.
+    beyond that along the first axes against an even sample of so many, which orders tracks alike at
+    a cost that grows with n and not with its square.
     """
     n, d = vectors.shape
     near = np.zeros(n, np.float32)
@@ -143,10 +146,11 @@ def hubness(vectors: Matrix) -> Float32:
         return near
     most = min(HUB_REFERENCES, max(HUB_REFERENCES // 2, _MOST_PAIRS // n))
     chosen = np.unique(np.linspace(0, n - 1, min(n, most)).astype(np.intp))
-    references = np.concatenate([vectors[row : row + 1] for row in chosen.tolist()])
+    axes = d if len(chosen) == n else _SAMPLED_AXES
+    references = np.concatenate([vectors[row : row + 1][:, :axes] for row in chosen.tolist()])
     k = min(HUB_NEIGHBOURS if len(chosen) == n else _SAMPLED_NEIGHBOURS, len(chosen) - 1)
     for part in blocks(n, max(d, len(chosen))):
-        block = vectors[part] @ references.T  # (b, d) @ (d, m) -> (b, m)
+        block = vectors[part][:, :axes] @ references.T  # (b, a) @ (a, m) -> (b, m)
         own = np.flatnonzero((chosen >= part.start) & (chosen < part.stop))
         block[chosen[own] - part.start, own] = -np.inf
         near[part] = np.partition(block, -k, axis=1)[:, -k:].mean(1)
@@ -230,8 +234,8 @@ def profile_rows(groups: Sequence[Matrix], profile: Matrix) -> None:
     centre: Float32 = (total / count * ((count - 1) / count)).astype(np.float32)
     spread = np.zeros((d, d))
     for _, _, rows in judged():
-        block = (rows - centre).astype(np.float64)
-        spread += block.T @ block  # (d, b) @ (b, d)
+        away = np.asarray(rows - centre, np.float32)
+        spread += away.T @ away  # (d, b) @ (b, d)
     turn = turn_of(spread / count)
     for part, there, rows in judged():
         found = np.zeros((len(there), width), np.float32)

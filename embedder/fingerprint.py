@@ -111,7 +111,7 @@ def same_recording(
     one: NDArray[np.int16], other: NDArray[np.int16], one_s: float, other_s: float
 ) -> bool:
     """Whether the `frames` of two tracks of such durations are of one recording."""
-    return _wrong_bits(one, other, one_s, other_s) < MOST_WRONG
+    return _wrong_bits(one, other, one_s, other_s, MOST_WRONG) < MOST_WRONG
 
 
 def wrong_bits(one: Float32, other: Float32, one_s: float, other_s: float) -> float:
@@ -121,12 +121,17 @@ def wrong_bits(one: Float32, other: Float32, one_s: float, other_s: float) -> fl
     The windows of a shortened copy lie elsewhere in the recording: it is tried at every shift that
     may be, the likeliest first.
     """
-    return _wrong_bits(frames(one), frames(other), one_s, other_s)
+    return _wrong_bits(frames(one), frames(other), one_s, other_s, MOST_WRONG / 2)
 
 
 def _wrong_bits(
-    ours: NDArray[np.int16], theirs: NDArray[np.int16], one_s: float, other_s: float
+    ours: NDArray[np.int16],
+    theirs: NDArray[np.int16],
+    one_s: float,
+    other_s: float,
+    enough: float,
 ) -> float:
+    """`wrong_bits` of `frames`; what is below `enough` is not bettered."""
     here, there = plan_windows(one_s), plan_windows(other_s)
     if abs(one_s - other_s) > MOST_TRIMMED_S:
         return 1.0
@@ -145,7 +150,7 @@ def _wrong_bits(
                 bits += int(both.sum()) * N_BITS
         if bits >= _FEWEST_BITS:
             best = min(best, wrong / bits)
-            if best < MOST_WRONG / 2:
+            if best < enough:
                 break
     return best
 
