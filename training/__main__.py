@@ -15,13 +15,14 @@ import torch
 
 from embedder.models.registry import PACKAGED
 from training.bank import Bank
+from training.checkpoints import average, fill
 from training.corpus import find_excerpts, split
 from training.errors import TrainingError
 from training.preparation import PROBES, prepare
 from training.recipe import Recipe
 from training.students import CANDIDATES
 from training.teachers import Teacher, teacher_of
-from training.trainer import Training, ears, fill
+from training.trainer import Training, ears
 from training.validation import Validation
 
 #: The share of sources that is for validation.
@@ -69,6 +70,12 @@ def _parser() -> argparse.ArgumentParser:
     measure = commands.add_parser("measure", parents=[common], help="figures of checkpoints")
     measure.add_argument("checkpoints", nargs="*", type=Path, help="none: the teacher's own")
     measure.set_defaults(command=_measure)
+    mean = commands.add_parser(
+        "average", help="the mean of checkpoints that have a start in common"
+    )
+    mean.add_argument("checkpoints", nargs="+", type=Path)
+    mean.add_argument("--out", type=Path, required=True)
+    mean.set_defaults(command=_average, threads=0)
     ship = commands.add_parser("export", help="write the files that the package ships")
     ship.add_argument("checkpoint", type=Path)
     ship.add_argument("--folder", type=Path, default=PACKAGED)
@@ -151,6 +158,10 @@ def _measure(options: argparse.Namespace) -> None:
         student = CANDIDATES[candidate](None)
         fill(student, path)
         _show(str(path), validation.figures(ears(student.eval())))
+
+
+def _average(options: argparse.Namespace) -> None:
+    average(options.checkpoints, options.out)
 
 
 def _export(options: argparse.Namespace) -> None:

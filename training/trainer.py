@@ -6,7 +6,7 @@ import json
 import math
 import pickle
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,9 +16,20 @@ from torch import Tensor, nn
 
 from training import losses
 from training.bank import Bank
-from training.damage import Damage, log_mel, power
+from training.batches import HEARD, Batch, Draw, Grid
+from training.checkpoints import (
+    CHECKPOINT,
+    STATE,
+    fill,
+    first_line,
+    geometry_beside,
+    geometry_of,
+    plain,
+    write,
+)
+from training.damage import power
 from training.errors import CheckpointError
-from training.geometry import Geometry, Space, fit_geometry
+from training.geometry import Geometry, fit_geometry
 from training.preparation import FRAMES_PER_S
 from training.recipe import Recipe
 from training.strangers import Strangers
@@ -27,14 +38,10 @@ from training.teachers import Teacher
 from training.validation import WINDOW_S, Ears, Validation
 
 DIM: Final = 512
-CHECKPOINT: Final = "checkpoint.pt"
-_STATE: Final = "state.pt"
 _GRID: Final = "teacher.pt"
 #: A label that the teacher never believes in says little: it counts for a twentieth.
 _SUPPORT: Final = 0.03
 _RARE: Final = 0.05
-#: Windows the teacher hears at a time.
-_HEARD: Final = 16
 #: Windows from which the new heads get their start.
 _BEGUN_WITH: Final = 1200
 #: Windows of each excerpt whose mean the vectors are centred on in the end.
@@ -46,107 +53,12 @@ Report = Callable[[dict[str, float]], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Windows of a step: what is heard, and what is known of it.
-
-    Window i is of excerpt `row[i]`, at `place[i]` of its grid; `clean` and `damaged` are its
-    spectrograms (n, 1, 128, frames). Where `mixed[i]`, another window sounds in it too.
-    """
-
-    row: Tensor
-    place: Tensor
-    mixed: Tensor
-    clean: Tensor
-    damaged: Tensor
-
-
-class Grid:
-    """What the teacher says of every window of a bank, one after the other, asked once.
-
-    `first` (rows,) is where an excerpt's windows begin; `start_s` (windows,) where each is in it.
-    """
-
-    def __init__(self, bank: Bank, teacher: Teacher, window_s: float, kept: Path) -> None:
-        counts = (bank.length / FRAMES_PER_S / window_s).long().clamp(min=1)
-        self.counts = counts
-        self.first = counts.cumsum(0) - counts
-        row = torch.arange(len(bank)).repeat_interleave(counts)
-        self.start_s = (torch.arange(len(row)) - self.first[row]) * window_s
-        self.spaces: dict[str, Tensor] = {}
-        self.tags = torch.empty(0)
-        if kept.exists():
-            known = torch.load(kept, weights_only=True)
-            if torch.equal(known["row"], row) and known["window_s"] == window_s:
-                self.spaces, self.tags = known["spaces"], known["tags"]
-                return
-        lessons = [
-            teacher(bank.read(part, torch.zeros_like(part), at, window_s))
-            for part, at in zip(
-                torch.split(row, _HEARD), torch.split(self.start_s, _HEARD), strict=True
-            )
-        ]
-        names = lessons[0].spaces
-        self.spaces = {name: torch.cat([one.spaces[name] for one in lessons]) for name in names}
-        self.tags = torch.cat([one.tags for one in lessons])
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        _write(kept, {"row": row, "window_s": window_s, "spaces": self.spaces, "tags": self.tags})
-
-
-@dataclass(frozen=True, slots=True)
 class Scales:
     """Each label's spread over the music that was measured, and how much it counts."""
 
     tags: Tensor
     tag_weight: Tensor
     moods: Tensor
-
-
-class Draw:
-    """Windows from the bank: some sources, some excerpts of each, some windows of those."""
-
-    def __init__(self, bank: Bank, grid: Grid, recipe: Recipe, generator: torch.Generator) -> None:
-        self._bank = bank
-        self._grid = grid
-        self._recipe = recipe
-        self._generator = generator
-        self.damage = Damage(generator)
-        counts = torch.bincount(bank.source)
-        self._weight = counts.sqrt()  # a large source is heard more often, not by its size
-        self._members = [torch.nonzero(bank.source == i)[:, 0] for i in range(len(counts))]
-
-    def __call__(self) -> Batch:
-        recipe, bank, grid, damage = self._recipe, self._bank, self._grid, self.damage
-        n = min(recipe.sources, len(self._members))
-        sources = torch.multinomial(self._weight, n, generator=self._generator)
-        excerpts = torch.cat([self._excerpts(int(source)) for source in sources])
-        row = excerpts.repeat_interleave(recipe.windows)
-        n = len(row)
-        place = grid.first[row] + (damage.uniform(n, 0, 1) * grid.counts[row]).long()
-        start_s = grid.start_s[place]
-        clean = power(bank.read(row, torch.zeros_like(row), start_s, recipe.window_s))
-        nearby_s = start_s + damage.uniform(n, -0.25, 0.25)
-        heard = power(bank.read(row, self._versions(row), nearby_s, recipe.window_s))
-        # A mix of two: teacher and student hear the same two.
-        shift = recipe.windows * int(torch.randint(1, n, (1,), generator=self._generator))
-        mixed = damage.chosen(n, recipe.mixed)
-        gain = (torch.exp(damage.uniform(n, -12, -2) / 4.342944819) * mixed)[:, None, None, None]
-        clean = clean + gain * clean.roll(shift, 0)
-        heard = heard + gain * heard.roll(shift, 0)
-        return Batch(row, place, mixed, log_mel(clean), damage(heard))
-
-    def _excerpts(self, source: int) -> Tensor:
-        members = self._members[source]
-        drawn = torch.randperm(len(members), generator=self._generator)[: self._recipe.excerpts]
-        return members[drawn]
-
-    def _versions(self, row: Tensor) -> Tensor:
-        """A damaged copy for some windows, where it is there already."""
-        count = self._bank.there.shape[1]
-        if count == 1:
-            return torch.zeros_like(row)
-        drawn = torch.randint(1, count, row.shape, generator=self._generator)
-        drawn = drawn * self.damage.chosen(len(row), self._recipe.copied)
-        return drawn * self._bank.there[row, drawn]
 
 
 class Memory:
@@ -190,7 +102,7 @@ class Training:
         self.geometry: Geometry | None = None
         if recipe.start:
             fill(self.student, Path(recipe.start))
-            self.geometry = _geometry_beside(Path(recipe.start))
+            self.geometry = geometry_beside(Path(recipe.start))
         _channels_last(self.student).train()
         matrices: list[Tensor] = [p for p in self.student.parameters() if p.ndim >= 2]
         plain: list[Tensor] = [p for p in self.student.parameters() if p.ndim < 2]
@@ -407,9 +319,7 @@ class Training:
         starts_s = places * (seconds - WINDOW_S).clamp(min=0)
         means = [
             student(self._bank.read(row, torch.zeros_like(row), at, WINDOW_S), moods_teach=False)[0]
-            for row, at in zip(
-                torch.split(rows, _HEARD), torch.split(starts_s, _HEARD), strict=True
-            )
+            for row, at in zip(torch.split(rows, HEARD), torch.split(starts_s, HEARD), strict=True)
         ]
         last: Any = student.network.head[2]
         last.bias -= torch.cat(means).mean(0)
@@ -427,9 +337,9 @@ class Training:
             "recipe": asdict(self.recipe),
             "step": self.step,
         }
-        _write(self.folder / CHECKPOINT, checkpoint)
-        _write(
-            self.folder / _STATE,
+        write(self.folder / CHECKPOINT, checkpoint)
+        write(
+            self.folder / STATE,
             {
                 "recipe": json.dumps(asdict(self.recipe), sort_keys=True),
                 "step": self.step,
@@ -441,7 +351,7 @@ class Training:
                 "mean": self._mean,
                 "memory": (self._memory.vectors, self._memory.targets),
                 "scales": None if self._scales is None else asdict(self._scales),
-                "geometry": None if self.geometry is None else _plain(self.geometry),
+                "geometry": None if self.geometry is None else plain(self.geometry),
             },
         )
 
@@ -451,14 +361,14 @@ class Training:
         Raises:
             CheckpointError: when it cannot be read, or is another recipe's.
         """
-        path = self.folder / _STATE
+        path = self.folder / STATE
         if not path.exists():
             return
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, pickle.UnpicklingError) as error:
             raise CheckpointError(
-                f"{path} cannot be read ({_first(error)}): delete it to start anew"
+                f"{path} cannot be read ({first_line(error)}): delete it to start anew"
             ) from error
         if state["recipe"] != json.dumps(asdict(self.recipe), sort_keys=True):
             raise CheckpointError(
@@ -473,7 +383,7 @@ class Training:
         self._mean = state["mean"]
         self._memory.vectors, self._memory.targets = state["memory"]
         self._scales = Scales(**state["scales"]) if state["scales"] else None
-        self.geometry = _geometry(state["geometry"]) if state["geometry"] else None
+        self.geometry = geometry_of(state["geometry"]) if state["geometry"] else None
 
 
 def ears(student: Student) -> Ears:
@@ -488,34 +398,6 @@ def ears(student: Student) -> Ears:
     return hear
 
 
-def fill(student: Student, path: Path) -> None:
-    """Give a student a checkpoint's weights.
-
-    Raises:
-        CheckpointError: when it cannot be read.
-    """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        student.load_network(state["network"])
-        if state["moods"] is not None:
-            student.moods.load_state_dict(state["moods"])
-    except (OSError, RuntimeError, KeyError, TypeError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{path} cannot be read ({_first(error)})") from error
-
-
-def _geometry_beside(checkpoint: Path) -> Geometry | None:
-    """The space of the run that left a checkpoint, where its state lies beside it."""
-    path = checkpoint.with_name(_STATE)
-    if not path.exists():
-        return None
-    kept = torch.load(path, map_location="cpu", weights_only=True)["geometry"]
-    return _geometry(kept) if kept else None
-
-
-def _first(error: Exception) -> str:
-    return str(error).partition("\n")[0]
-
-
 def _channels_last(student: Student) -> Student:
     """CPUs convolve so twice as fast."""
     anyhow: Any = student
@@ -526,23 +408,3 @@ def _channels_last(student: Student) -> Student:
 def _start_at(layer: Any, truth: Tensor) -> None:
     layer.weight.mul_(0.1)
     layer.bias.copy_(truth.nan_to_num().mean(0))
-
-
-def _plain(geometry: Geometry) -> dict[str, Any]:
-    return {
-        "spaces": {name: (space.mean, space.matrix) for name, space in geometry.spaces.items()},
-        "weights": dict(geometry.weights),
-        "mean": geometry.mean,
-        "axes": geometry.axes,
-    }
-
-
-def _geometry(kept: Mapping[str, Any]) -> Geometry:
-    spaces = {name: Space(mean, matrix) for name, (mean, matrix) in kept["spaces"].items()}
-    return Geometry(spaces, kept["weights"], kept["mean"], kept["axes"])
-
-
-def _write(path: Path, state: dict[str, Any]) -> None:
-    part = path.with_suffix(".part")
-    torch.save(state, part)
-    part.replace(path)

@@ -14,12 +14,13 @@ torch = pytest.importorskip("torch", reason="needs torch (make test TORCH=1)")
 from torch import Tensor, nn
 
 from training.bank import Bank
+from training.checkpoints import CHECKPOINT, average, fill
 from training.corpus import Excerpt
 from training.errors import CheckpointError, CorpusError
 from training.preparation import PROBES, lesson_path, version_path
 from training.recipe import Recipe
 from training.teachers import Teacher
-from training.trainer import CHECKPOINT, Training, ears, fill
+from training.trainer import Training, ears
 from training.validation import Validation
 
 RECIPE = Recipe(
@@ -125,6 +126,25 @@ def test_a_student_that_starts_from_a_run_keeps_its_space(bank: Bank, tmp_path: 
     assert first.geometry is not None
     assert second.geometry is not None
     assert torch.equal(first.geometry.axes, second.geometry.axes)
+
+
+def test_checkpoints_with_one_start_have_a_mean(bank: Bank, tmp_path: Path) -> None:
+    paths = []
+    for seed in (1, 2):
+        folder = tmp_path / str(seed)
+        Training(replace(RECIPE, steps=1, seed=seed), bank, Teacher(Bands()), Path(), folder).save()
+        paths.append(folder / CHECKPOINT)
+    average(paths, tmp_path / "mean")
+    one, other, mean = (
+        torch.load(path, weights_only=True) for path in (*paths, tmp_path / "mean" / CHECKPOINT)
+    )
+    for part in ("network", "moods"):
+        for name, value in mean[part].items():
+            expected = (one[part][name].double() + other[part][name].double()) / 2
+            assert torch.allclose(value.double(), expected, atol=1e-6), name
+    (tmp_path / "broken.pt").write_bytes(b"nothing")
+    with pytest.raises(CheckpointError, match=r"broken\.pt"):
+        average([paths[0], tmp_path / "broken.pt"], tmp_path / "mean")
 
 
 def test_a_run_stops_after_its_time_and_says_so(bank: Bank, tmp_path: Path) -> None:
