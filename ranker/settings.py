@@ -24,7 +24,7 @@ class RankingSettings:
         default=1.0, metadata={"doc": "Weight of sounding alike (cosine of vectors)."}
     )
     hub: float = field(
-        default=0.125,
+        default=0.4,
         metadata={"doc": "Taken off what sounds like everything (0.5 is CSLS in full)."},
     )
     tags: float = field(
