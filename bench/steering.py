@@ -166,7 +166,7 @@ _LARGE: Final = (
     ("getRandomSongs", {"size": 50}, 6.0, 1.2),
 )
 #: So often a call is made before it counts as warm: pools differ from call to call.
-_WARMING: Final = 6
+_WARMING: Final = 12
 
 #: The server goes on for a while after it has answered a report.
 _CALM_S: Final = 0.03
