@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from catalog.library import Library
 from tests.unit.cli.conftest import Segue
 
 
@@ -35,6 +36,18 @@ def test_failures_are_listed_on_demand(segue: Segue, data: Path) -> None:
     assert "broken.mp3: no audio frames" in result.out
     facts = json.loads(segue("info", "--failures", "--json", "--data", str(data)).out)
     assert facts["failed_files"][0]["path"] == "broken.mp3"
+
+
+def test_what_is_kept_to_go_back_to_is_said(segue: Segue, data: Path) -> None:
+    def kept_for() -> object:
+        return json.loads(segue("info", "--json", "--data", str(data)).out)["models"][0]["kept_for"]
+
+    assert kept_for() is None
+    with Library.open(data) as library:
+        library.note_retired({"timbre=1": "abcdef"})
+    assert kept_for() == "abcdef"
+    told = segue("info", "--data", str(data)).out
+    assert "7 tracks by timbre 1, kept as long as snapshot abcdef" in " ".join(told.split())
 
 
 def test_before_the_first_snapshot(segue: Segue, data: Path) -> None:
