@@ -17,7 +17,7 @@ import hashlib
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -25,7 +25,7 @@ from io import BytesIO
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Final, Self, cast
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Self, cast
 
 import av
 import numpy as np
@@ -128,16 +128,14 @@ class Fetched:
     content_key: str
     duration_s: float
     rate_hz: int
-    _stream: AudioStream
-    _windows: tuple[tuple[float, tuple[_Packet, ...]], ...]
-    _time_base: Fraction
-    _origin: int
+    _file: AudioFile
+    _windows: Iterable[tuple[float, tuple[_Packet, ...]]]
 
     def decode(self, *, loudness: bool = False) -> Excerpts:
         """Decode the windows; one that is broken is left out. `loudness`: with their powers.
 
         Raises:
-            DecodingError: when none gives sound.
+            DecodingError: when none gives sound, or the file cannot be read.
         """
         wanted = round(min(WINDOW_S, self.duration_s) * self.rate_hz)
         # A truncated file's last window may be partly there: half of one is worth hearing.
@@ -159,15 +157,17 @@ class Fetched:
 
     def _frames(self, packets: Sequence[_Packet]) -> list[_Run]:
         """The packets decoded, in runs of one format."""
-        codec = self._stream.codec_context
+        codec = self._file._stream.codec_context
         codec.flush_buffers()
-        frames: list[AudioFrame] = []
+        pieces: list[_Run] = []
         for packet in (*packets, None):
             try:
-                frames += filter(_readable, codec.decode(packet))
+                frames = codec.decode(packet)
             except av.error.FFmpegError:
                 continue  # a broken packet; what follows carries its own time
-        return list(_runs(frames))
+            # Samples are copied at once: frames of 192 kHz would fill memory.
+            pieces += [_Run.of(frame) for frame in frames if _readable(frame)]
+        return [_Run.joined(list(run)) for _, run in groupby(pieces, key=_Run.alike)]
 
     def _window(self, start: int, wanted: int, runs: Sequence[_Run]) -> tuple[Float32, list[slice]]:
         """Samples start … start + wanted of the track, fewer where the file ends, (n,) mono.
@@ -180,7 +180,7 @@ class Fetched:
         sound = np.zeros(wanted, np.float32)
         filled = 0
         heard: list[slice] = []
-        for position, begun, ended in self._place([one for run in runs for one in run.frames]):
+        for position, begun, ended in self._place([one for run in runs for one in run.claims]):
             first, last = max(position, start), min(position + ended - begun, start + wanted)
             if first < last:
                 inside = slice(begun + first - position, begun + last - position)
@@ -191,7 +191,7 @@ class Fetched:
         np.nan_to_num(sound, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
         return np.clip(sound, -_LOUDEST, _LOUDEST, out=sound), heard
 
-    def _place(self, frames: Sequence[AudioFrame]) -> Iterator[tuple[int, int, int]]:
+    def _place(self, frames: Sequence[_Claim]) -> Iterator[tuple[int, int, int]]:
         """Give samples their position in the track.
 
         For each whole stretch its first sample's position, and where it begins and ends among the
@@ -202,13 +202,13 @@ class Fetched:
         change). Only a jump of `_GAP_S` and more means that sound is missing between.
         """
         ends = np.cumsum([frame.samples for frame in frames])
-        scale = float(self._time_base * self.rate_hz)
+        scale = float(self._file._time_base * self.rate_hz)
         offsets: list[int] = []
         begun = 0
         for frame, end in zip(frames, ends.tolist(), strict=True):
             if frame.pts is None:
                 continue
-            offset = round((frame.pts - self._origin) * scale) - (end - frame.samples)
+            offset = round((frame.pts - self._file._origin) * scale) - (end - frame.samples)
             if offsets and abs(offset - offsets[-1]) > _GAP_S * self.rate_hz:
                 position = statistics.median_low(offsets) + begun
                 yield position, begun, end - frame.samples
@@ -223,23 +223,39 @@ def _readable(frame: AudioFrame) -> bool:
     return not frame.format.is_planar or frame.layout.nb_channels <= _MOST_PLANES
 
 
+class _Claim(NamedTuple):
+    """When a frame claims to begin, in the stream's time base, and how many samples it has."""
+
+    pts: int | None
+    samples: int
+
+
 @dataclass(frozen=True, slots=True)
 class _Run:
     """Frames of one format; `samples` (channels, n) of all of them."""
 
-    frames: Sequence[AudioFrame]
+    claims: tuple[_Claim, ...]
     samples: NDArray[Any]
+    form: str
+    channels: tuple[str, ...]
 
-    @property
-    def form(self) -> str:
-        return str(self.frames[0].format.name)
+    @classmethod
+    def of(cls, frame: AudioFrame) -> _Run:
+        """A run of one frame."""
+        names = tuple(one.name for one in frame.layout.channels)
+        claims = (_Claim(frame.pts, frame.samples),)
+        return cls(claims, samples_of([frame]), frame.format.name, names)
 
+    @classmethod
+    def joined(cls, runs: Sequence[_Run]) -> _Run:
+        """Runs of one format end to end."""
+        claims = tuple(claim for run in runs for claim in run.claims)
+        samples = np.concatenate([run.samples for run in runs], axis=1)
+        return cls(claims, samples, runs[0].form, runs[0].channels)
 
-def _runs(frames: Sequence[AudioFrame]) -> Iterator[_Run]:
-    """Split where the format changes, as it may in a stream that was joined from several."""
-    for _, run in groupby(frames, key=lambda f: (f.format.name, f.layout.nb_channels)):
-        alike = list(run)
-        yield _Run(alike, samples_of(alike))
+    def alike(self) -> tuple[str, int]:
+        """What changes where a stream was joined from several."""
+        return self.form, len(self.channels)
 
 
 def _powers(runs: Sequence[_Run], heard: Sequence[slice], rate_hz: int) -> Iterator[Float32]:
@@ -247,7 +263,7 @@ def _powers(runs: Sequence[_Run], heard: Sequence[slice], rate_hz: int) -> Itera
     begun = 0
     for run in runs:
         ended = begun + run.samples.shape[1]
-        weights = channel_weights([one.name for one in run.frames[0].layout.channels])
+        weights = channel_weights(run.channels)
         for part in heard:
             first, last = max(part.start, begun) - begun, min(part.stop, ended) - begun
             if first < last:
@@ -373,6 +389,12 @@ class AudioFile:
         """In how many pieces, each of which is a round trip on a network mount."""
         return self.file.reads
 
+    @property
+    def values_per_s(self) -> int:
+        """Samples of all channels together: what decoding takes memory for."""
+        codec = self._stream.codec_context
+        return int(codec.sample_rate * codec.channels)
+
     def tag_file(self) -> IO[bytes]:
         """The same blocks for reading tags, from their start."""
         if self._seeker is not None and (tags := self._seeker.tags()) is not None:
@@ -432,16 +454,24 @@ class AudioFile:
         """
         known = known or self.recognise(most)
         with _explained():
+            if not known._sparse:
+                self.file.fetch(0, self.file.size_bytes)
             windows = self._windows(known)
-        return Fetched(
-            known.content_key,
-            known.duration_s,
-            self._stream.codec_context.sample_rate,
-            self._stream,
-            windows,
-            self._time_base,
-            self._origin,
-        )
+        return self._fetched(known, windows)
+
+    def listen(self, known: Recognised) -> Fetched:
+        """As `fetch`, but each window is read when its turn to be decoded comes, and then let go:
+        six of them at 192 kHz are 100 MB. To be decoded once."""
+        with _explained():
+            if not known._sparse:
+                self.file.fetch(0, self.file.size_bytes)
+        return self._fetched(known, self._in_turn(known))
+
+    def _fetched(
+        self, known: Recognised, windows: Iterable[tuple[float, tuple[_Packet, ...]]]
+    ) -> Fetched:
+        rate_hz = self._stream.codec_context.sample_rate
+        return Fetched(known.content_key, known.duration_s, rate_hz, self, windows)
 
     @property
     def _time_base(self) -> Fraction:
@@ -491,6 +521,19 @@ class AudioFile:
                 if start_s not in windows:
                     windows[start_s] = self._packets(start_s, known._sparse)
         return tuple((start_s, windows[start_s]) for start_s in known._starts)
+
+    def _in_turn(self, known: Recognised) -> Iterator[tuple[float, tuple[_Packet, ...]]]:
+        """Every window with its packets, as `_windows`, but one at a time."""
+        for start_s in known._starts:
+            with _explained():
+                if start_s == known._told[0] and known._container is self._container:
+                    packets: tuple[_Packet, ...] | None = known._told[1]
+                else:
+                    packets = self._sought(start_s) if known._sparse else None
+                if packets is None:
+                    self._leave_to_ffmpeg()
+                    packets = self._packets(start_s, known._sparse)
+            yield start_s, packets
 
     def _sought(self, start_s: float) -> tuple[_Packet, ...] | None:
         """A window's packets, found by the seeker; None where it does not find them."""

@@ -13,6 +13,7 @@ from av.packet import Packet
 from embedder.flac import FlacSeeker
 from embedder.framing import id3v2_bytes
 from embedder.mp3 import Mp3Seeker
+from embedder.mp4 import Mp4Seeker
 from embedder.ogg import OggSeeker
 from embedder.reading import CachedFile, View
 
@@ -67,7 +68,9 @@ def open_seeker(file: CachedFile) -> Seeker | None:
         return FlacSeeker.open(file, start)
     if magic == b"OggS":
         return OggSeeker.open(file, start)
+    if file.read_at(start + 4, 4) == b"ftyp":
+        return Mp4Seeker.open(file) if start == 0 else None
     # Samples and pictures may hold what looks like the frames of an MP3.
-    if magic.startswith(_OTHERS) or file.read_at(start + 4, 4) == b"ftyp":
+    if magic.startswith(_OTHERS):
         return None
     return Mp3Seeker.open(file, start)

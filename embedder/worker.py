@@ -130,17 +130,17 @@ class Worker:
                 content_key=known.content_key,
                 duration_s=known.duration_s,
                 tags=asdict(tags),
+                values_per_s=audio.values_per_s,
                 bytes_read=audio.bytes_read,
                 reads=audio.reads,
             )
             wanted = self._hear()
             if not wanted["decode"]:
                 return
-            fetched = audio.fetch(known=known)
+            excerpts = audio.listen(known).decode(loudness=wanted["measure"])
             self._strategy.learn(
                 suffix, size, whole=whole, seconds=audio.file.waited_s, reads=audio.reads
             )
-            excerpts = fetched.decode(loudness=wanted["measure"])
             measured = measure(excerpts) if wanted["measure"] else None
             self._say(
                 kind="sound",

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from pathlib import Path
@@ -57,6 +57,10 @@ _LOST_MOUNT: Final = frozenset(
         errno.ECONNABORTED,
     }
 )
+
+#: Files of more samples a second, over all channels, are decoded one at a time (48 kHz in stereo is
+#: half of it): 192 kHz or 5.1 take 200 MB.
+_MOST_VALUES_PER_S: Final = 192_000
 
 _START_S: Final = 60.0
 _END_S: Final = 2.0
@@ -181,6 +185,7 @@ class Workers:
         self._idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
         self._all: set[_Process] = set()
         self._lock = threading.Lock()
+        self._heavy = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -261,27 +266,12 @@ class Workers:
             raise _explain(path, known)
         analysers = choose(known["content_key"])
         wanted = any(isinstance(one, Measuring) for one in analysers)
-        process.say(decode=bool(analysers), measure=wanted)
-        analyses: tuple[Analysis, ...] = ()
-        if analysers:
-            answer = read = process.hear()
-            if answer["kind"] == "failed":
-                raise _explain(path, answer)
-            measured = None
-            if answer["facts"] is not None:
-                print_ = np.frombuffer(process.hear_bytes(), np.float32)
-                measured = Measured(tuple(answer["facts"]), print_)
-            windows = tuple(
-                np.frombuffer(process.hear_bytes(), np.float32) for _ in range(answer["windows"])
-            )
-            excerpts = Excerpts(answer["rate_hz"], known["duration_s"], windows, measured=measured)
-            try:
-                analyses = hear(analysers, excerpts)
-            except DecodingError:
-                raise
-            except Exception as error:  # one file's sound must not end the others' run
-                what = f"{type(error).__name__}: {error}"
-                raise DecodingError(CANNOT_ANALYSE, what) from error
+        heavy = bool(analysers) and known["values_per_s"] > _MOST_VALUES_PER_S
+        with self._heavy if heavy else nullcontext():
+            process.say(decode=bool(analysers), measure=wanted)
+            analyses: tuple[Analysis, ...] = ()
+            if analysers:
+                read, analyses = self._analysed(process, path, known["duration_s"], analysers)
         tags = {**known["tags"], "genres": tuple(known["tags"]["genres"])}
         return Heard(
             known["content_key"],
@@ -291,6 +281,29 @@ class Workers:
             read["bytes_read"],
             read["reads"],
         )
+
+    def _analysed(
+        self, process: _Process, path: Path, duration_s: float, analysers: Sequence[Analyser]
+    ) -> tuple[dict[str, Any], tuple[Analysis, ...]]:
+        """What a worker tells of the sound it decoded, and what the models say of it."""
+        answer = process.hear()
+        if answer["kind"] == "failed":
+            raise _explain(path, answer)
+        measured = None
+        if answer["facts"] is not None:
+            print_ = np.frombuffer(process.hear_bytes(), np.float32)
+            measured = Measured(tuple(answer["facts"]), print_)
+        windows = tuple(
+            np.frombuffer(process.hear_bytes(), np.float32) for _ in range(answer["windows"])
+        )
+        excerpts = Excerpts(answer["rate_hz"], duration_s, windows, measured=measured)
+        try:
+            return answer, hear(analysers, excerpts)
+        except DecodingError:
+            raise
+        except Exception as error:  # one file's sound must not end the others' run
+            what = f"{type(error).__name__}: {error}"
+            raise DecodingError(CANNOT_ANALYSE, what) from error
 
     def _take(self) -> _Process:
         with suppress(queue.Empty):

@@ -10,6 +10,7 @@ import pytest
 from av.audio.frame import AudioFrame
 from mutagen.flac import FLAC, Picture
 from mutagen.id3 import APIC, ID3, TIT2, TPE1, UFID
+from mutagen.mp4 import MP4, MP4Cover
 
 from catalog.tracks import Float32
 from embedder.decoding import AudioFile, Fetched
@@ -358,6 +359,32 @@ def test_a_large_cover_of_an_mp3_is_stepped_over(
         assert (found.title, found.artist) == ("Covered", "Painter")
         assert audio.bytes_read < plain + 64 * 1024
         assert audio.reads <= 14
+
+
+def test_a_large_cover_of_an_m4a_is_stepped_over(recordings: Recordings, tmp_path: Path) -> None:
+    original = recordings.get(noisy_music, **long_file(".m4a", {"bit_rate": 128_000}))
+    path = recordings.copy(original, tmp_path)
+    plain = fetch(path).content_key
+    size = path.stat().st_size
+    tags = MP4(path)
+    tags["covr"] = [MP4Cover(bytes(50 * 2**20))]
+    tags["aART"] = "Painter"
+    tags.save()
+    assert path.stat().st_size > size + 50 * 2**20
+    with AudioFile(path) as audio:
+        assert audio.fetch().content_key == plain
+        found = read_tags(path, audio.tag_file())
+        assert (found.title, found.album_artist) == ("sound", "Painter")
+        assert audio.bytes_read <= 0.45 * size
+        assert audio.reads <= MOST_READS
+
+
+def test_windows_read_one_at_a_time_are_the_same(recordings: Recordings) -> None:
+    path = recordings.get(noisy_music, **long_file(".mp3", {"bit_rate": 128_000}))
+    with AudioFile(path) as audio:
+        excerpts = audio.listen(audio.recognise()).decode()
+    for one, other in zip(excerpts.windows, hear(path).windows, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_the_whole_file_at_once_gives_the_same(recordings: Recordings) -> None:
