@@ -35,6 +35,7 @@ SONG_S: Final = 210.0
 NEAREST: Final = 0.1
 SESSION_TAIL: Final = 5
 SESSIONS: Final = 200
+SMALL: Final = 1000
 
 REAL_MODELS: Final = ("segue-1", "efficientat-mn04")
 
@@ -64,7 +65,7 @@ class Figures:
             "repeats": self.repeats,
             "fall-backs": f"{self.fall_backs} of {self.asked}",
             "same artist 2 in a row": f"{self.twice / self.played:.1%}",
-            "3 in a row": f"{self.thrice / self.played:.1%}",
+            "3 in a row": self.thrice,
             "outside the folder": self.outside,
             "among the nearest 10 %": round(near, 3),
             "x random": round(near / chance, 2) if chance else "",
@@ -198,17 +199,13 @@ def by_chance(snapshot: Snapshot) -> Picker:
 def folder_of(snapshot: Snapshot) -> NDArray[np.bool_]:
     """(n,) bool: a music folder, half the albums of a small library, a quarter of a large one."""
     albums = np.unique(snapshot.album)
-    return np.isin(snapshot.album, albums[:: 2 if snapshot.n < 1000 else 4])
+    return np.isin(snapshot.album, albums[:: 2 if snapshot.n < SMALL else 4])
 
 
 def table(
     name: str, snapshot: Snapshot, judge: NDArray[np.float32], sessions: int
 ) -> list[dict[str, object]]:
-    """Segue, the same without spacing, and a plain server, without and with a folder selected.
-
-    Beside the folder the same songs asked for without one, as if there were no others: what of the
-    nearness the folder costs.
-    """
+    """Segue, the same without spacing, and a plain server, without and with a folder selected."""
     settings = RankingSettings()
     inside = folder_of(snapshot)
     rows = []
@@ -224,6 +221,16 @@ def table(
         for label, picker in pickers.items():
             figures = simulate(snapshot, judge, picker, sessions, folder)
             rows.append({"library": name, "asked": where, **figures.row(label, chance)})
+        if folder is not None and snapshot.n < SMALL:
+            # Forty songs are half of such a folder: the near ones run out, whoever chooses. As
+            # large a part of it as forty songs are of the library tells what the folder costs.
+            songs = round(SONGS * float(folder.mean()))
+            few = [
+                simulate(snapshot, judge, picker, sessions, folder, songs=songs)
+                for picker in (by_chance(snapshot), ranked(snapshot, settings))
+            ]
+            row = few[1].row(f"Segue, {songs} songs", float(np.mean(few[0].near)))
+            rows.append({"library": name, "asked": where, **row})
         rows.append(
             {"library": name, "asked": where, **random_picks.row("plain server, random", chance)}
         )

@@ -4,7 +4,8 @@ P@5 "same game": for each track, the share of the five best other tracks, by sco
 come from the same album (which in this library is a game), averaged; paired against the cosine of
 centred vectors. Hub skew: the skewness of how often each track is among the ten best of others.
 
-    python -m bench.quality --audio DIR --models DIR
+    python -m bench quality                                    (all models side by side)
+    python -m bench.quality --audio DIR --models DIR --model segue-1 --model timbre
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,7 +36,10 @@ from ranker.settings import RankingSettings
 from ranker.words import rank_words
 
 #: What is asked of each model's whole score, on the 165 excerpts of the development library.
-GOALS = {"efficientat-mn04": 0.283, "timbre": 0.17}
+GOALS = {"segue-1": 0.283, "efficientat-mn04": 0.283, "timbre": 0.17}
+
+#: The first column: what the others are figures of.
+FIGURE = "figure"
 
 NEIGHBOURS = 5
 OCCURRENCES = 10
@@ -49,6 +53,10 @@ WORDS = (
     ("chiptune", "Video game music"), ("dreamy", "dream"), ("epic", "epic"), ("calm", "calm"),
     ("energetic", "energetic"), ("dark", "dark"), ("late night drive", "deep"),
 )  # fmt: skip
+
+
+#: What names a row; the other entries are its figures.
+_TEXTS = ("score", "knob at 0 · .25 · .5 · .75 · 1", "words", "tag")
 
 
 def data_folder() -> Path:
@@ -151,7 +159,7 @@ def likeness(snapshot: Snapshot, model: str, folder: Path) -> list[dict[str, obj
                 "P@5 same game": round(float(each.mean()), 3),
                 "paired": f"{paired.mean():+.3f} ± {error:.3f}",
                 "hub skew": round(skewness(found, snapshot.n), 2),
-                "goal": GOALS[model] if settings is whole else None,
+                "goal": GOALS.get(model) if settings is whole else None,
             }
         )
     return rows
@@ -224,23 +232,37 @@ def words(snapshot: Snapshot, asked: Sequence[tuple[str, str]] = WORDS) -> list[
     return rows
 
 
-def run(audio: Path, models: Path) -> list[dict[str, object]]:
-    """All figures, for each model that can run."""
-    rows: list[dict[str, object]] = []
+def run(audio: Path, models: Path, wanted: Sequence[str] | None = None) -> list[dict[str, object]]:
+    """Every figure in a row, a column for each model that can run (or each one wanted)."""
     data = data_folder()
+    columns: dict[str, dict[str, object]] = {}
     for entry in ENTRIES:
-        if entry.beside:
+        if entry.beside or (wanted is not None and entry.name not in wanted):
             continue
         reason = why_not(entry, models)
         if reason:
-            rows.append({"model": entry.name, "score": f"skipped: {reason}"})
+            columns[entry.name] = {"skipped": reason}
             continue
         snapshot = embedded(audio, models, data, entry.name)
-        rows += likeness(snapshot, entry.name, data / entry.name)
+        rows = likeness(snapshot, entry.name, data / entry.name)
         if snapshot.tag_groups:
             rows += knobs(snapshot)
             rows += words(snapshot)
-    return rows
+        columns[entry.name] = dict(_named(rows))
+    names = dict.fromkeys(name for column in columns.values() for name in column)
+    return [
+        {FIGURE: name, **{model: column.get(name) for model, column in columns.items()}}
+        for name in names
+    ]
+
+
+def _named(rows: Sequence[Mapping[str, object]]) -> Iterator[tuple[str, object]]:
+    """Each figure of some rows with what it is called: by the row's text, then by its column."""
+    for row in rows:
+        name = ", ".join(str(row[key]) for key in _TEXTS if key in row)
+        for key, value in row.items():
+            if key not in _TEXTS and key != "model" and value is not None:
+                yield f"{name}: {key}", value
 
 
 def main() -> None:
@@ -248,8 +270,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--audio", type=Path, required=True)
     parser.add_argument("--models", type=Path, required=True)
+    parser.add_argument("--model", action="append", choices=[entry.name for entry in ENTRIES])
     given = parser.parse_args()
-    for row in run(given.audio, given.models):
+    for row in run(given.audio, given.models, given.model):
         print("  ".join(f"{key}: {value}" for key, value in row.items()))
 
 
