@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from catalog.kinds import LIVE, SEASONAL
+from catalog.kinds import LIVE, NAMES, SEASONAL
 from ranker import gates, terms
 from ranker.picks import Context, Pick, Seed
 from ranker.query import Query
@@ -246,6 +246,16 @@ def test_gated_kinds_come_last_unless_a_seed_is_of_that_kind(tmp_path: Path) -> 
     assert set(rows(rank(snapshot, [Seed(0)], in_season, SETTINGS, 9))) == set(range(1, 10))
     live = rows(rank(snapshot, [Seed(0), Seed(12, -1)], Context(), SETTINGS, 14))
     assert not set(live) & set(range(10, 20))
+
+
+@pytest.mark.parametrize("flag", NAMES)
+def test_each_kind_comes_only_after_a_seed_of_it(flag: int, tmp_path: Path) -> None:
+    snapshot = styled(tmp_path, [0] * 20, kind=[0] * 10 + [flag] * 10)
+    assert set(rows(rank(snapshot, [Seed(0)], Context(), SETTINGS, 9))) == set(range(1, 10))
+    after = rows(rank(snapshot, [Seed(10)], Context(), SETTINGS, 19))
+    assert len(after) == 19
+    few = rows(rank(snapshot, [Seed(10)], Context(excluded=frozenset(range(10))), SETTINGS, 9))
+    assert set(few) == set(range(11, 20))
 
 
 def test_carols_come_in_december_only() -> None:
