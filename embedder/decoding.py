@@ -22,7 +22,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
-from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Self, cast
@@ -44,7 +43,7 @@ from embedder.errors import (
     UNREADABLE,
     DecodingError,
 )
-from embedder.excerpts import Excerpts, full_scale, mix, samples_of
+from embedder.excerpts import Excerpts, full_scale, mix, values_of
 from embedder.loudness import channel_weights, piece_powers
 from embedder.reading import CachedFile, LocalSource, Source, View
 from embedder.seeking import open_seeker
@@ -159,15 +158,21 @@ class Fetched:
         """The packets decoded, in runs of one format."""
         codec = self._file._stream.codec_context
         codec.flush_buffers()
-        pieces: list[_Run] = []
+        runs: list[_Run] = []
         for packet in (*packets, None):
             try:
                 frames = codec.decode(packet)
             except av.error.FFmpegError:
                 continue  # a broken packet; what follows carries its own time
-            # Samples are copied at once: frames of 192 kHz would fill memory.
-            pieces += [_Run.of(frame) for frame in frames if _readable(frame)]
-        return [_Run.joined(list(run)) for _, run in groupby(pieces, key=_Run.alike)]
+            for frame in frames:
+                if not _readable(frame):
+                    continue
+                if not (runs and runs[-1].takes(frame)):
+                    runs.append(_Run(frame))
+                runs[-1].add(frame)
+        for run in runs:
+            run.join()
+        return runs
 
     def _window(self, start: int, wanted: int, runs: Sequence[_Run]) -> tuple[Float32, list[slice]]:
         """Samples start … start + wanted of the track, fewer where the file ends, (n,) mono.
@@ -188,8 +193,7 @@ class Fetched:
                 filled = max(filled, last - start)
                 heard.append(inside)
         sound = sound[:filled]
-        np.nan_to_num(sound, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-        return np.clip(sound, -_LOUDEST, _LOUDEST, out=sound), heard
+        return _tamed(sound), heard
 
     def _place(self, frames: Sequence[_Claim]) -> Iterator[tuple[int, int, int]]:
         """Give samples their position in the track.
@@ -230,32 +234,38 @@ class _Claim(NamedTuple):
     samples: int
 
 
-@dataclass(frozen=True, slots=True)
 class _Run:
-    """Frames of one format; `samples` (channels, n) of all of them."""
+    """Frames of one format; `samples` (channels, n) of all of them, once they are joined.
 
-    claims: tuple[_Claim, ...]
-    samples: NDArray[Any]
-    form: str
-    channels: tuple[str, ...]
+    Samples are copied at once: frames of 192 kHz would fill memory.
+    """
 
-    @classmethod
-    def of(cls, frame: AudioFrame) -> _Run:
-        """A run of one frame."""
-        names = tuple(one.name for one in frame.layout.channels)
-        claims = (_Claim(frame.pts, frame.samples),)
-        return cls(claims, samples_of([frame]), frame.format.name, names)
+    def __init__(self, first: AudioFrame) -> None:
+        self.form: str = first.format.name
+        self.channels = tuple(one.name for one in first.layout.channels)
+        self.claims: list[_Claim] = []
+        self._parts: list[NDArray[Any]] = []
 
-    @classmethod
-    def joined(cls, runs: Sequence[_Run]) -> _Run:
-        """Runs of one format end to end."""
-        claims = tuple(claim for run in runs for claim in run.claims)
-        samples = np.concatenate([run.samples for run in runs], axis=1)
-        return cls(claims, samples, runs[0].form, runs[0].channels)
+    def takes(self, frame: AudioFrame) -> bool:
+        """Whether a frame is of this format, which changes where a stream was joined."""
+        return (frame.format.name, frame.layout.nb_channels) == (self.form, len(self.channels))
 
-    def alike(self) -> tuple[str, int]:
-        """What changes where a stream was joined from several."""
-        return self.form, len(self.channels)
+    def add(self, frame: AudioFrame) -> None:
+        """Take a frame at the end."""
+        self.claims.append(_Claim(frame.pts, frame.samples))
+        self._parts.append(values_of(frame))
+
+    def join(self) -> None:
+        """Lay the frames' samples end to end."""
+        self.samples: NDArray[Any] = np.concatenate(self._parts, axis=1)
+        self._parts.clear()
+
+
+def _tamed(sound: Float32) -> Float32:
+    """The same samples without what a broken float WAV may hold."""
+    if not np.isfinite(sound).all():
+        np.nan_to_num(sound, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    return np.clip(sound, -_LOUDEST, _LOUDEST, out=sound)
 
 
 def _powers(runs: Sequence[_Run], heard: Sequence[slice], rate_hz: int) -> Iterator[Float32]:
@@ -268,9 +278,7 @@ def _powers(runs: Sequence[_Run], heard: Sequence[slice], rate_hz: int) -> Itera
             first, last = max(part.start, begun) - begun, min(part.stop, ended) - begun
             if first < last:
                 channels = run.samples[:, first:last] * np.float32(full_scale(run.form))
-                np.nan_to_num(channels, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-                np.clip(channels, -_LOUDEST, _LOUDEST, out=channels)
-                yield piece_powers(channels, rate_hz, weights)
+                yield piece_powers(_tamed(channels), rate_hz, weights)
         begun = ended
 
 

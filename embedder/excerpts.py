@@ -85,11 +85,16 @@ def downmix(frames: Sequence[AudioFrame]) -> Float32:
 
 def samples_of(frames: Sequence[AudioFrame]) -> NDArray[Any]:
     """Frames of one format end to end, (channels, n) as they come, but unsigned made signed."""
-    form = frames[0].format
-    samples = np.concatenate([frame.to_ndarray() for frame in frames], axis=1)
+    return np.concatenate([values_of(frame) for frame in frames], axis=1)
+
+
+def values_of(frame: AudioFrame) -> NDArray[Any]:
+    """A frame's samples, (channels, n) as they come, but unsigned made signed."""
+    form = frame.format
+    samples: NDArray[Any] = frame.to_ndarray()
     # Planar frames come as (channels, n), packed ones as (1, n * channels).
     if not form.is_planar:
-        samples = samples.reshape(-1, frames[0].layout.nb_channels).T
+        samples = samples.reshape(-1, frame.layout.nb_channels).T
     if form.name.removesuffix("p") == "u8":
         samples = samples.astype(np.int16) - 128
     return samples
