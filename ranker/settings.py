@@ -37,10 +37,10 @@ class RankingSettings:
         default=0.4, metadata={"doc": "Weight of sounding like the songs heard last."}
     )
     tempo: float = field(
-        default=0.1, metadata={"doc": "Taken off for a jump in tempo from the song before."}
+        default=0.2, metadata={"doc": "Taken off for a jump in tempo from the song before."}
     )
     key: float = field(
-        default=0.05, metadata={"doc": "Taken off for a far key from the song before."}
+        default=0.2, metadata={"doc": "Taken off for a far key from the song before."}
     )
     loudness: float = field(
         default=0.1, metadata={"doc": "Taken off for a step in loudness from the song before."}
