@@ -119,7 +119,19 @@ class Listening:
 
     def _choose(self, place: Place, content_key: str) -> list[Analyser]:
         """The models that must hear a file with this content: none, some or all."""
-        wanted = self._plan.recognition.recognise(place, content_key)
+        recognition = self._plan.recognition
+        while True:
+            wanted = recognition.recognise(place, content_key)
+            if wanted or place in recognition.claims or place in recognition.copies:
+                break
+            # What is alike in its middle may be broken elsewhere: only one that was heard to its
+            # end stands for its twins. It is being heard by now, so waiting for it ends.
+            first = recognition.twins.get(place)
+            hearing = None if first is None else self._futures.get(first)
+            if hearing is not None and first is not None and hearing.exception() is not None:
+                recognition.give_up(first)
+            elif first is not None and recognition.twins.get(place) == first:
+                break
         return [one.analyser for one in self._loaded if one.models & wanted]
 
     def _settle(
@@ -129,10 +141,12 @@ class Listening:
         try:
             result, duration_s, detail = self._keep(root_id, file, future)
         except DecodingError as error:
+            self._plan.recognition.give_up((root_id, file.path))
             self._library.record_failure(root_id, file, error.reason, error.detail)
             self._check_trouble(error, self._plan.folders[root_id])
             self.report = replace(self.report, skipped=self.report.skipped + 1)
             result, duration_s, detail = "skipped", 0.0, str(error)
+        self._futures.pop((root_id, file.path), None)
         self._progress.advanced(file.path, result, detail)
         self._progress.standing(forecast.advance(file, duration_s, failed=result == "skipped"))
 
@@ -147,7 +161,6 @@ class Listening:
         recognition = self._plan.recognition
         report = self.report
         place = (root_id, file.path)
-        self._futures.pop(place, None)
         heard = future.result()
         twin = recognition.twins.get(place)
         if twin in self._futures:  # its turn to be stored comes after ours

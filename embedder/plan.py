@@ -80,6 +80,14 @@ class Recognition:
         self.claims[place] = track_id
         return self.missing(track_id)
 
+    def give_up(self, first: Place) -> None:
+        """A file that others are twins of gives nothing: the next of them is heard itself."""
+        with self._lock:
+            for key in [key for key, place in self._hearing.items() if place == first]:
+                del self._hearing[key]
+            for twin in [twin for twin, place in self.twins.items() if place == first]:
+                del self.twins[twin]
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

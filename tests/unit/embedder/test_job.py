@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import mutagen
 import numpy as np
@@ -15,13 +16,14 @@ import pytest
 from catalog.library import MISSING_RUNS_BEFORE_FORGOTTEN, Library
 from catalog.settings import LibrarySettings
 from catalog.snapshot import open_snapshot
-from catalog.tracks import Failure, Float32
-from embedder.errors import EmbedderError, SourceError
+from catalog.tracks import Failure, FileFacts, Float32
+from embedder.errors import DOES_NOT_DECODE, DecodingError, EmbedderError, SourceError
 from embedder.facts import FACTS, column
 from embedder.job import Outcome, Task, embed
 from embedder.models.registry import TIMBRE
 from embedder.progress import Silent
 from embedder.settings import EmbeddingSettings
+from embedder.workers import Workers
 from tests.unit.embedder.sounds import music, write
 
 
@@ -198,6 +200,32 @@ def test_a_copy_is_another_track_of_the_same_recording(shelf: Shelf) -> None:
     rows = [r for r in range(snapshot.n) if snapshot.text("path", r).endswith(names)]
     assert snapshot.recording[rows[0]] == snapshot.recording[rows[1]]
     np.testing.assert_allclose(snapshot.vectors[rows[0]], snapshot.vectors[rows[1]], atol=1e-5)
+
+
+def test_twins_of_what_breaks_off_are_heard_themselves(
+    tmp_path: Path, shared_workers: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alike in the middle, by which files are told, but of several some cannot be heard."""
+    shelf = Shelf(tmp_path)
+    whole = shelf.add("0.wav", 1).read_bytes()
+    for number in range(1, 12):
+        (shelf.music / f"{number:02}.wav").write_bytes(whole)
+    fail = {"00.wav", "01.wav", "02.wav", "04.wav", "11.wav"}
+    (shelf.music / "0.wav").rename(shelf.music / "00.wav")
+    listen = Workers.listen
+
+    def listen_badly(self: Workers, root: Path, file: FileFacts, *rest: Any, **more: Any) -> Any:
+        heard = listen(self, root, file, *rest, **more)
+        if heard.analyses and file.path in fail:
+            raise DecodingError(DOES_NOT_DECODE, "further on")
+        return heard
+
+    monkeypatch.setattr(Workers, "listen", listen_badly)
+    report = shelf.run().report
+    paths = set(shelf.tracks()) | {one.path for one in shelf.failures()}
+    assert paths == {f"{number:02}.wav" for number in range(12)}
+    assert report.embedded == 1
+    assert report.embedded + report.copied + report.skipped == 12
 
 
 def test_bad_files_are_listed_skipped_and_not_tried_again(shelf: Shelf) -> None:
