@@ -13,9 +13,10 @@ from mutagen.id3 import APIC, ID3, TIT2, TPE1, UFID
 from mutagen.mp4 import MP4, MP4Cover
 
 from catalog.tracks import Float32
-from embedder.decoding import AudioFile, Fetched
+from embedder.decoding import AudioFile
 from embedder.errors import DecodingError
 from embedder.excerpts import Excerpts, resample
+from embedder.packets import Fetched
 from embedder.tagging import read_tags
 from embedder.windows import plan_windows
 from tests.unit.embedder.sounds import (
