@@ -30,6 +30,8 @@ from embedder.source import walk
 
 #: Name → suffix, encoder, bits a second (None: lossless), channels, gain, seconds cut at the start.
 ENCODINGS: Final[dict[str, tuple[str, str, int | None, str, float, float]]] = {
+    "MP3 320 kb/s": (".mp3", "libmp3lame", 320_000, "stereo", 1.0, 0.0),
+    "MP3 128 kb/s": (".mp3", "libmp3lame", 128_000, "stereo", 1.0, 0.0),
     "MP3 64 kb/s": (".mp3", "libmp3lame", 64_000, "stereo", 1.0, 0.0),
     "Opus 48 kb/s": (".opus", "libopus", 48_000, "stereo", 1.0, 0.0),
     "mono": (".flac", "flac", None, "mono", 1.0, 0.0),
@@ -74,7 +76,7 @@ def run(audio: Path, models: Path, tracks: int) -> list[dict[str, object]]:
             raw = np.array([v[i] for v, _, _ in heard.values()] + [v[i] for _, (v, _, _) in found])
             cosines = _cosines(raw, [places[path] for path, _ in found], one.unscaled)
             row[f"{one.name} least, median"] = (
-                f"{cosines.min():.2f}, {float(np.median(cosines)):.2f}"
+                f"{cosines.min():.3f}, {float(np.median(cosines)):.3f}"
             )
         wrong = [
             wrong_bits(heard[path][1], mark, heard[path][2], seconds)
