@@ -81,7 +81,7 @@ class _Ranking:
         """By score alone."""
         mask = gates.allowed(self.snapshot, self.seeds, context)
         scored = self._score(self._candidates(self._full_size(count), mask), context).best(count)
-        return [self._pick(scored, spacing.Placed(at)) for at in range(len(scored.rows))]
+        return self._picks(scored, [spacing.Placed(at) for at in range(len(scored.rows))])
 
     def spaced(
         self, mask: NDArray[np.bool_], context: Context, heard: tuple[int, ...], count: int
@@ -106,7 +106,7 @@ class _Ranking:
             )
             crowded = pool < _CROWDED_MOST and any(one.crowded for one in placed)
             if (len(placed) == count and not crowded) or min(size, pool) >= allowed:
-                return [self._pick(scored, one) for one in placed]
+                return self._picks(scored, placed)
             size, pool = size * 8, pool * 8  # many versions of few recordings
 
     def _full_size(self, count: int) -> int:
@@ -180,14 +180,19 @@ class _Ranking:
                 found[name] = -weight * self.coarse.spread * distance
         return found
 
-    def _pick(self, scored: _Scored, placed: spacing.Placed) -> Pick:
-        row = int(scored.rows[placed.at])
-        values = {name: float(part[placed.at]) for name, part in scored.terms.items()}
-        values |= {
-            "artist_repetition": -placed.artist,
-            "album_repetition": -placed.album,
-            "diversity": -placed.diversity,
-        }
+    def _picks(self, scored: _Scored, placed: Sequence[spacing.Placed]) -> list[Pick]:
+        at = np.array([one.at for one in placed], np.intp)
+        parts = [part[at].tolist() for part in scored.terms.values()]
+        rows = scored.rows[at].tolist()
+        return [
+            self._pick(row, dict(zip(scored.terms, values, strict=True)), one)
+            for row, one, *values in zip(rows, placed, *parts, strict=True)
+        ]
+
+    def _pick(self, row: int, values: dict[str, float], placed: spacing.Placed) -> Pick:
+        values["artist_repetition"] = -placed.artist
+        values["album_repetition"] = -placed.album
+        values["diversity"] = -placed.diversity
         snapshot, tagged, settings = self.snapshot, self.tagged, self.settings
         return Pick(
             row,

@@ -81,46 +81,55 @@ def order(
     latest first. chosen: rows that the answer has already, in order. spread: the deviation that the
     penalties are counted in.
     """
-    near_enough = (1 - settings.breadth) * np.maximum(likeness, 0)
+    breadth = np.float32(settings.breadth)
+    near_enough = (1 - breadth) * np.maximum(likeness, 0)
     artists, albums = snapshot.artist[rows], snapshot.album[rows]
     recordings = snapshot.recording[rows]
     heard = [row for row in heard[:RECENT] if 0 <= row < snapshot.n]
     recent = [*reversed(chosen), *heard][:RECENT]
-    artist_weight = settings.artist_repetition * spread
-    album_weight = settings.album_repetition * spread
-    by_artist = _before(artists, snapshot.artist[recent])
-    by_album = _before(albums, snapshot.album[recent])
+    weights = np.array([settings.artist_repetition, settings.album_repetition]) * spread
+    # How often the artist, and the album, of each row came lately: (2, r).
+    came = np.stack(
+        [_before(artists, snapshot.artist[recent]), _before(albums, snapshot.album[recent])]
+    )
+    times = Counter(recordings.tolist())
+    twins = {code for code in times if code >= 0 and times[code] > 1}
     closest = np.full(len(rows), -1.0, np.float32)
-    left = np.array(scores, np.float64)
+    # Saturation is 1 - 2 ** -times: what is the same for all rows is taken off once.
+    left = np.array(scores, np.float64) - weights.sum()
     room = None
-    if artist_weight:
+    if weights[0]:
         room = _Room(
             artists, snapshot.artist[heard].tolist(), snapshot.artist[list(chosen)].tolist(), count
         )
     placed: list[Placed] = []
+    # This loop is most of what a long answer costs: it works in place, and looks at each row once.
+    fresh, value = np.empty_like(came), np.empty_like(left)
+    crowd = np.empty_like(closest)
     while len(rows) and len(placed) < count:
-        crowd = settings.breadth * np.maximum(closest - near_enough, 0)
-        artist = artist_weight * _saturated(by_artist)
-        album = album_weight * _saturated(by_album)
-        value = left - artist - album - crowd
-        at, crowded = int(np.argmax(value)), False
+        np.exp2(np.negative(came, out=fresh), out=fresh)
+        np.matmul(weights, fresh, out=value)  # (2,) @ (2, r) -> (r,)
+        value += left
+        np.maximum(np.subtract(closest, near_enough, out=crowd), 0, out=crowd)
+        value -= np.multiply(crowd, breadth, out=crowd)
+        at, crowded = int(value.argmax()), False
         if value[at] == -np.inf:
             break
         if room is not None:
-            at, crowded = room.choose(value, likeness)
-        placed.append(Placed(at, float(artist[at]), float(album[at]), float(crowd[at]), crowded))
+            at, crowded = room.choose(at, value, likeness)
+        artist, album = (weights * (1 - fresh[:, at])).tolist()
+        placed.append(Placed(at, artist, album, float(crowd[at]), crowded))
         if len(placed) == count:
             break
         left[at] = -np.inf
-        if recordings[at] >= 0:
+        if int(recordings[at]) in twins:
             left[recordings == recordings[at]] = -np.inf
-        by_artist *= _DECAY
-        by_album *= _DECAY
+        came *= _DECAY
         if artists[at] >= 0:
-            by_artist += artists == artists[at]
+            came[0] += artists == artists[at]
         if albums[at] >= 0:
-            by_album += albums == albums[at]
-        if settings.breadth:
+            came[1] += albums == albums[at]
+        if breadth:
             np.maximum(closest, vectors @ vectors[at], out=closest)  # (r, d) @ (d,) -> (r,)
     return placed
 
@@ -151,9 +160,12 @@ class _Room:
         for artist in list(self._times):
             self._close(artist)
 
-    def choose(self, value: NDArray[np.float64], likeness: Float32) -> tuple[int, bool]:
-        """The best place by `value` (r,) (-inf: never), and whether its artist had no room."""
-        at, crowded = int(np.argmax(value)), False
+    def choose(self, best: int, value: NDArray[np.float64], likeness: Float32) -> tuple[int, bool]:
+        """The best place with room, and whether its artist had none after all.
+
+        value: (r,) of each place (-inf: never), `best` the one of the highest.
+        """
+        at, crowded = best, False
         if self._full[at] or (self._artists[at] >= 0 and self._last == [self._artists[at]] * 2):
             at, crowded = self._choose_another(value, likeness)
         artist = int(self._artists[at])
@@ -169,7 +181,7 @@ class _Room:
         at, by_many = _best(value, self._full | again), _best(value, self._shut | again)
         if at is None:
             at = next((one for one in (by_many, _best(value, again)) if one is not None), None)
-            return (int(np.argmax(value)) if at is None else at), True
+            return (int(value.argmax()) if at is None else at), True
         if by_many is not None and likeness[at] <= UNRELATED and likeness[by_many] >= ALIKE:
             at = by_many
         return at, False
@@ -185,15 +197,8 @@ class _Room:
 
 def _best(value: NDArray[np.float64], closed: NDArray[np.bool_]) -> int | None:
     left = np.where(closed, -np.inf, value)
-    at = int(np.argmax(left))
+    at = int(left.argmax())
     return at if left[at] > -np.inf else None
-
-
-def _saturated(times: NDArray[np.float64]) -> NDArray[np.float64]:
-    """0 for never, half for once, three quarters for twice, 1 for ever: a whole artist is not worse
-    than music of another kind.
-    """
-    return np.asarray(1 - np.exp2(-times), np.float64)
 
 
 def _before(codes: NDArray[np.int32], recent: NDArray[np.int32]) -> NDArray[np.float64]:

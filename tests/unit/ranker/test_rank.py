@@ -333,3 +333,11 @@ def test_several_seeds_mean_what_is_near_all(tmp_path: Path) -> None:
     probes = np.stack([between / np.linalg.norm(between), snapshot.vectors[1]])
     both, one = terms.audio(query.likeness(probes.astype(np.float32)), query)
     assert both > one + 0.2
+
+
+@pytest.mark.parametrize("size", [0, 3, 500])
+def test_codes_are_told_from_few_and_from_many_alike(size: int) -> None:
+    chance = np.random.default_rng(2)
+    codes = chance.integers(-1, 900, 300).astype(np.int32)
+    known = chance.integers(0, 900, size).astype(np.int32)
+    assert gates.is_one_of(codes, known).tolist() == np.isin(codes, known).tolist()
