@@ -372,7 +372,7 @@ class Steering:
         asker = asked.identity
         served = ServedList.of(self._wall_clock(), asker.client, asked.endpoint, after, told)
         self.explanations.add(asker.user, served)
-        asyncio.get_running_loop().call_soon(served.tell)  # the answer goes first
+        served.tell(asyncio.get_running_loop().call_soon)  # the answer goes first
 
     async def _answer(self, composed: Composed, send: Send, started_s: float) -> None:
         seconds = self._timer() - started_s
