@@ -25,6 +25,7 @@ import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
+from embedder.demuxing import BUFFER_BYTES, Demuxer
 from embedder.errors import (
     DOES_NOT_DECODE,
     EMPTY_FILE,
@@ -50,17 +51,10 @@ _VARYING: Final = frozenset({"flac", "ogg"})
 _PLAIN: Final = frozenset({b"RIFF", b"RF64", b"FORM"})
 _LITTLE: Final = {"probesize": "32768"}
 
-#: FFmpeg's own buffer over the cached blocks; a larger one makes it ask for more than it uses.
-_BUFFER_BYTES: Final = 16 * 1024
-
 #: Smaller files are read in one piece: fewer round trips, and no more bytes than a seek wastes.
 _SMALL_BYTES: Final = 512 * 1024
 #: Where windows cover more of the track than this, all of it is read in order.
 _MOST_HEARD: Final = 0.7
-
-#: FFmpeg's index of what it happened to see is no index of the file.
-_FEWEST_ENTRIES: Final = 50
-_MOST_PREFETCHED_BYTES: Final = 16 * 2**20
 
 #: Containers whose stated duration is a guess from the bit rate unless a header frame tells it.
 _DURATION_BY_INDEX: Final = frozenset({"mp3", "aac"})
@@ -105,8 +99,6 @@ class AudioFile:
         on_read: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        #: Where plain samples begin: byte, time, bytes a unit of time.
-        self._plain: tuple[int, int, float] | None = None
         with explained():
             opened = LocalSource(source) if isinstance(source, Path) else source
             self.file = CachedFile(opened, on_read=on_read, clock=clock)
@@ -131,6 +123,7 @@ class AudioFile:
         try:
             with explained():
                 self.stream = self._found_stream()
+                self._demuxer = self._demuxed_by_ffmpeg()
         except DecodingError:
             self.close()
             raise
@@ -142,7 +135,7 @@ class AudioFile:
             self.file if seeker is None else seeker.view(),
             mode="r",
             format=None if seeker is None else seeker.form,
-            buffer_size=_BUFFER_BYTES,
+            buffer_size=BUFFER_BYTES,
             metadata_errors="replace",
             container_options=_LITTLE if self.file.read_at(0, 4) in _PLAIN else {},
         )
@@ -240,7 +233,7 @@ class AudioFile:
             packets = self._sought(start_s) if sparse else None
             if packets is None:
                 self._leave_to_ffmpeg()
-                packets = self._packets(start_s, sparse)
+                packets = self._demuxed(start_s, sparse)
             told = (start_s, packets)
             key = self._content_key(duration_s, told)
         return Recognised(key, duration_s, starts, sparse, told, self._container)
@@ -292,17 +285,9 @@ class AudioFile:
         guessed = self._container.format.name in _DURATION_BY_INDEX and not self.stream.start_time
         if probes and self._seeker is not None:
             return self._seeker.duration_s(probes) or stated or 0.0
-        return self._last_packet_end_s(stated) if stated is None or guessed else stated
-
-    def _last_packet_end_s(self, stated: float | None) -> float:
-        """Where the last packet ends. MP3's seek builds the index on the way that windows need."""
-        end: int | None = None
-        if stated is not None:
-            self._container.seek(round(stated / self.time_base), stream=self.stream)
-        for packet in self._container.demux(self.stream):
-            if packet.pts is not None:
-                end = packet.pts + (packet.duration or 0)
-        return 0.0 if end is None else float((end - self.origin) * self.time_base)
+        if stated is None or guessed:
+            return self._demuxer.last_packet_end_s(stated, self.origin)
+        return stated
 
     def _windows(self, known: Recognised) -> tuple[tuple[float, tuple[AudioPacket, ...]], ...]:
         """Every window with its packets, by the seeker if it finds them all, else by FFmpeg."""
@@ -318,7 +303,7 @@ class AudioFile:
                 windows = {}
             for start_s in known._starts:
                 if start_s not in windows:
-                    windows[start_s] = self._packets(start_s, known._sparse)
+                    windows[start_s] = self._demuxed(start_s, known._sparse)
         return tuple((start_s, windows[start_s]) for start_s in known._starts)
 
     def _in_turn(self, known: Recognised) -> Iterator[tuple[float, tuple[AudioPacket, ...]]]:
@@ -331,7 +316,7 @@ class AudioFile:
                     packets = self._sought(start_s) if known._sparse else None
                 if packets is None:
                     self._leave_to_ffmpeg()
-                    packets = self._packets(start_s, known._sparse)
+                    packets = self._demuxed(start_s, known._sparse)
             yield start_s, packets
 
     def _sought(self, start_s: float) -> tuple[AudioPacket, ...] | None:
@@ -350,51 +335,16 @@ class AudioFile:
             self._seeker = None
             self._container = self._open()
             self.stream = self._audio_stream()
+            self._demuxer = self._demuxed_by_ffmpeg()
 
-    def _packets(self, start_s: float, sparse: bool) -> tuple[AudioPacket, ...]:
-        """The packets from `PREROLL_S` before a window to a little after its end."""
+    def _demuxed_by_ffmpeg(self) -> Demuxer:
+        return Demuxer(self.file, self._container, self.stream, plain=self._seeker is None)
+
+    def _demuxed(self, start_s: float, sparse: bool) -> tuple[AudioPacket, ...]:
+        """The packets from `PREROLL_S` before a window to a little after its end, by FFmpeg."""
         first = self.origin + math.floor((start_s - PREROLL_S) / self.time_base)
         end = self.origin + math.ceil((start_s + WINDOW_S + TAIL_S) / self.time_base)
-        if sparse:
-            self._prefetch(first, end)
-        self._container.seek(max(0, first), stream=self.stream, backward=True)
-        packets: list[AudioPacket] = []
-        for packet in self._container.demux(self.stream):
-            pts = packet.pts
-            # A packet without bytes is the end of the file.
-            if packet.size == 0 or (pts is not None and pts >= end):
-                break
-            packets.append(packet)
-        return tuple(packets)
-
-    def _prefetch(self, first: int, end: int) -> None:
-        """Read a window in one piece where its place is known: an index (MP4), or plain samples."""
-        place = self._computed(first, end) or self._indexed(first, end)
-        if place is not None and 0 <= place[0] <= place[1] <= place[0] + _MOST_PREFETCHED_BYTES:
-            self.file.fetch(place[0], place[1] + 2 * _BUFFER_BYTES)
-
-    def _indexed(self, first: int, end: int) -> tuple[int, int] | None:
-        """Where an index says that a stretch of time lies."""
-        index = self.stream.index_entries
-        begins = index.search_timestamp(max(first, 0), backward=True)
-        ends = index.search_timestamp(end, backward=False)
-        if begins < 0 or len(index) < _FEWEST_ENTRIES:
-            return None
-        last = index[ends if ends >= 0 else len(index) - 1]
-        return index[begins].pos, last.pos + last.size
-
-    def _computed(self, first: int, end: int) -> tuple[int, int] | None:
-        """Where a stretch of time lies if samples are not compressed: where their number says."""
-        if self._seeker is not None or not self.stream.codec_context.name.startswith("pcm_"):
-            return None
-        if self._plain is None:
-            packet = next(self._container.demux(self.stream))
-            if not packet.size or not packet.duration or packet.pos is None or packet.pos < 0:
-                return None
-            self._plain = packet.pos, packet.pts or 0, packet.size / packet.duration
-        at, begun, bytes_a_tick = self._plain
-        low, high = (at + round((tick - begun) * bytes_a_tick) for tick in (first, end))
-        return max(low, at), min(high, self.file.size_bytes)
+        return self._demuxer.packets(first, end, at_once=sparse)
 
     def _content_key(self, duration_s: float, window: tuple[float, Sequence[AudioPacket]]) -> str:
         codec = self.stream.codec_context
