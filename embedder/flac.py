@@ -15,7 +15,7 @@ from embedder.marks import Marks
 from embedder.reading import CachedFile, View
 
 #: What is read beside a guessed window: see `embedder.marks`. A frame is a tenth of a second.
-_MARGIN: Final = 0.018
+_MARGIN: Final = 0.013
 
 _HEADER_BYTES: Final = 4
 #: What FFmpeg is shown of the audio.

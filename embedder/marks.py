@@ -18,10 +18,10 @@ from embedder.reading import BLOCK_BYTES, CachedFile
 #: The rate beside a mark is that of so many seconds, and counts for less and less away from it:
 #: music's rate has lost two thirds of its memory after `_MEMORY_S`.
 _BESIDE_S: Final = 4.0
-_MEMORY_S: Final = 8.0
+_MEMORY_S: Final = 12.0
 
 #: What a mend takes more than it needs, of the distance; a mend that misses is one more read.
-_MEND: Final = 0.2
+_MEND: Final = 0.06
 #: Grains differ: what is allowed for one, in the most seen so far at the rate there.
 _GRAINS: Final = 1.2
 

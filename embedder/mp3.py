@@ -33,7 +33,7 @@ _SPARE_FRAMES: Final = 4
 _TAIL_S: Final = 0.1
 #: What is read more than the frames would take at the rate that is known.
 _MARGIN: Final = 0.12
-_MEND: Final = 0.25
+_MEND: Final = 0.1
 #: Two middles so near each other are of one window.
 _NEAR_BYTES: Final = 2048
 _MOST_TRIES: Final = 6

@@ -13,7 +13,7 @@ from embedder.marks import Marks
 from embedder.reading import CachedFile, View
 
 #: What is read beside a guessed window: see `embedder.marks`. A page may be a second long.
-_MARGIN: Final = 0.012
+_MARGIN: Final = 0.013
 
 _HEAD_BYTES: Final = 8 * 1024
 #: How far the headers, with covers in their comments, are followed.
