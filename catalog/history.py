@@ -19,6 +19,7 @@ from typing import Final
 from catalog.database import Database, plain_text
 from catalog.errors import HistoryError
 from catalog.schema import migrate
+from catalog.users import fold_user
 
 FILE_NAME: Final = "history.db"
 
@@ -142,7 +143,7 @@ class History(Database):
 
     def user_key(self, user: str) -> bytes:
         """What a user is kept under (16 bytes)."""
-        return self._hash(user.lower())
+        return self._hash(fold_user(user))
 
     def place_key(self, agent: str, player: str) -> bytes:
         """What a player of a user is kept under (16 bytes)."""

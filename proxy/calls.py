@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from string import ascii_lowercase, ascii_uppercase
 from typing import Final
 from urllib.parse import unquote
 
+from catalog.users import fold_user
 from subsonic.parameters import Parameters
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -26,10 +26,8 @@ FORM_TYPE: Final = b"application/x-www-form-urlencoded"
 #: What `Identity.user` begins with where only an API key tells who asks.
 _KEY: Final = "key:"
 
-_LOWER: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
 _REST: Final = re.compile(r"/rest/([A-Za-z0-9]{1,64})(?:\.view)?")
 _NATIVE_SONG: Final = re.compile(r"/api/song/([^/?]{1,64})")
-_TOKEN_COOKIE: Final = re.compile(rb"(?:^|;)\s*jwt=([^;]*)")
 _PLAYER_COOKIE: Final = re.compile(rb"nd-player-[0-9a-f]+=([^;\s]{1,64})")
 
 
@@ -151,24 +149,35 @@ def _native_names(parameters: Parameters, headers: Headers, user_header: str) ->
         if name.lower() == b"x-nd-authorization":
             yield _subject(_decode(value).removeprefix("Bearer "))
         elif name.lower() == b"cookie":
-            for token in _TOKEN_COOKIE.findall(value):
-                yield _subject(_decode(token))
+            yield from map(_subject, _cookies(value, b"jwt"))
     for token in parameters.all("jwt"):
         yield _subject(token)
     if user_header and (trusted := header(headers, user_header.lower().encode())):
-        yield _fold(_decode(trusted))
+        yield fold_user(_decode(trusted))
+
+
+def _cookies(value: bytes, wanted: bytes) -> Iterable[str]:
+    """The values of all cookies of a name, found as leniently as servers find them.
+
+    Go's net/http trims blanks around names and quotes around values: who read less than it does
+    would take the caller for whom another cookie names.
+    """
+    for part in value.split(b";"):
+        name, _, content = part.partition(b"=")
+        if name.strip(b" \t") == wanted:
+            yield _decode(content.strip(b" \t").strip(b'"'))
 
 
 def _names(parameters: Parameters, headers: Headers, user_header: str) -> Iterable[str]:
     for user in parameters.all("u"):
-        yield _fold(user)
+        yield fold_user(user)
     for token in parameters.all("jwt"):
         yield _subject(token)
     for key in parameters.all("apiKey"):
         # A key stands for one user whose name it does not tell; in clear it must not be kept.
         yield _KEY + hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:32]
     if user_header and (trusted := header(headers, user_header.lower().encode())):
-        yield _fold(_decode(trusted))
+        yield fold_user(_decode(trusted))
     for name, value in headers:
         if name.lower() == b"x-nd-authorization":
             yield _subject(_decode(value).removeprefix("Bearer "))
@@ -183,7 +192,7 @@ def _subject(token: str) -> str:
     try:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return _fold(str(claims["sub"]))
+        return fold_user(str(claims["sub"]))
     except (IndexError, KeyError, TypeError, ValueError, RecursionError, binascii.Error):
         return ""
 
@@ -193,12 +202,7 @@ def _basic_user(credentials: str) -> str:
         text = base64.b64decode(credentials, validate=True).decode("utf-8")
     except (ValueError, binascii.Error):
         return ""
-    return _fold(text.partition(":")[0])
-
-
-def _fold(name: str) -> str:
-    """A user's name as servers compare it: SQLite's NOCASE knows ASCII's letters only."""
-    return name.translate(_LOWER)
+    return fold_user(text.partition(":")[0])
 
 
 def _decode(value: bytes) -> str:

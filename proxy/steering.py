@@ -114,7 +114,9 @@ class Steering:
         path = _path(scope)
         endpoint = calls.rest_endpoint(path)
         if endpoint is not None:
-            return endpoint in STEERED or endpoint in OBSERVED
+            # The upstream routes by what was sent: `/rest/%67etSong` is no call there.
+            plain = b"%" not in scope.get("raw_path", b"")
+            return plain and (endpoint in STEERED or endpoint in OBSERVED)
         return scope["method"] == "GET" and calls.native_song_id(path) is not None
 
     def overhears(self, scope: Scope) -> Callable[[int, Headers], None] | None:

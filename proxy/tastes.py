@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.tracks import Float32
+from catalog.users import fold_user
 from proxy.calls import Identity
 from proxy.knowledge import Knowledge, View
 from proxy.session import Journal
@@ -114,7 +115,7 @@ class Tastes:
         self._ready: OrderedDict[Hashable, _Ready] = OrderedDict()
         self._wanted: set[Hashable] = set()
         self._counted: tuple[View, float, _House] | None = None
-        self.key: Callable[[str], Hashable] = str.lower
+        self.key: Callable[[str], Hashable] = fold_user
 
     def __len__(self) -> int:
         """How many songs of all users are kept."""

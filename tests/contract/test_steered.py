@@ -396,3 +396,12 @@ async def test_a_library_of_one_artist_is_played_all_the_same(tmp_path: Path) ->
             assert len({str(song["id"]) for song in found} - heard - {seed}) == 5
             heard |= {str(song["id"]) for song in found} | {seed}
             seed = str(found[0]["id"])
+
+
+async def test_an_encoded_path_is_the_upstreams_to_judge(house: House) -> None:
+    """Servers route by what was sent: what is unknown there must not be answered here."""
+    for endpoint in ("%67etSimilarSongs2", "getSimilarSongs2%2Eview"):
+        response = await house.call(endpoint, id="song0002", count=5)
+        direct = await house.call(endpoint, id="song0002", count=5, direct=True)
+        assert (response.status_code, response.content) == (direct.status_code, direct.content)
+        assert "x-segue" not in response.headers

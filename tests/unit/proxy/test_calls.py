@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from catalog.users import fold_user
 from proxy.calls import (
     Body,
     identify,
@@ -131,4 +132,25 @@ def test_the_native_api_takes_tokens_and_nothing_else() -> None:
     assert native("u=bob") == ""
     assert native("", header, (b"cookie", f"jwt={yours}".encode())) == ""
     assert native(f"jwt={yours}", header) == ""
+
+
+def test_a_cookie_is_found_as_leniently_as_servers_find_it() -> None:
+    mine, forged = token(sub="eve"), token(sub="admin")
+    for name in ("jwt =", "jwt\t=", " jwt = ", 'jwt="'):
+        end = '"' if name.endswith('"') else ""
+        cookie = (b"cookie", f"{name}{mine}{end}".encode())
+        assert native("", cookie) == "eve", name
+        both = (b"cookie", f"{name}{mine}{end}; jwt={forged}".encode())
+        assert native("", both) == "", name
+        assert native("", cookie, (b"cookie", f"jwt={forged}".encode())) == ""
+        assert native(f"jwt={forged}", cookie) == ""
+
+
+def test_nonsense_is_nobody() -> None:
     assert native("", (b"x-nd-authorization", b"Bearer nonsense")) == ""
+
+
+def test_names_are_folded_as_servers_fold_them() -> None:
+    assert fold_user("ADMIN") == "admin"
+    assert fold_user("Änne") != fold_user("änne")
+    assert fold_user("\u212aate") != fold_user("kate")  # the Kelvin sign
