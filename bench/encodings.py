@@ -4,22 +4,23 @@ Tracks spread over the folder are encoded anew and heard again. Cosines are of v
 the folder's tracks (z-scored where a model's numbers are of different kinds); wrong bits are those
 of the fingerprint, by which version families are told.
 
-    python -m bench.encodings --audio DIR --models DIR [--tracks N]
+    python -m bench.encodings --audio DIR --models DIR [--tracks N] [--among N] [--model NAME ...]
+        [--copy NAME ...]
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-from fractions import Fraction
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-import av
 import numpy as np
-from av.audio.frame import AudioFrame
-from av.audio.resampler import AudioResampler
 
+from bench.codecs import Copy, recode
+from bench.reading import RATE_HZ, decoded
 from catalog.tracks import Float32
 from embedder.decoding import AudioFile
 from embedder.facts import measure
@@ -28,25 +29,63 @@ from embedder.models.registry import ENTRIES, load, why_not
 from embedder.publish import standardise
 from embedder.source import walk
 
-#: Name → suffix, encoder, bits a second (None: lossless), channels, gain, seconds cut at the start.
-ENCODINGS: Final[dict[str, tuple[str, str, int | None, str, float, float]]] = {
-    "MP3 320 kb/s": (".mp3", "libmp3lame", 320_000, "stereo", 1.0, 0.0),
-    "MP3 128 kb/s": (".mp3", "libmp3lame", 128_000, "stereo", 1.0, 0.0),
-    "MP3 64 kb/s": (".mp3", "libmp3lame", 64_000, "stereo", 1.0, 0.0),
-    "Opus 48 kb/s": (".opus", "libopus", 48_000, "stereo", 1.0, 0.0),
-    "mono": (".flac", "flac", None, "mono", 1.0, 0.0),
-    "3 dB louder": (".flac", "flac", None, "stereo", 1.41, 0.0),
-    "3 dB quieter": (".flac", "flac", None, "stereo", 0.708, 0.0),
-    "2 s trimmed": (".flac", "flac", None, "stereo", 1.0, 2.0),
+
+def _changed(source: Path, target: Path, *, gain: float = 1.0, cut_s: float = 0.0) -> None:
+    from tests.unit.embedder.sounds import write
+
+    sound = decoded(source)[:, round(cut_s * RATE_HZ) :] * np.float32(gain)
+    write(target, sound.clip(-1, 1), RATE_HZ)
+
+
+def _mono(source: Path, target: Path) -> None:
+    from tests.unit.embedder.sounds import write
+
+    write(target, decoded(source).mean(0), RATE_HZ)
+
+
+def _lossy(codec: str, bit_rate: int) -> Callable[[Path, Path], None]:
+    rate_hz = 48_000 if codec == "libopus" else 44_100
+
+    def encode(source: Path, target: Path) -> None:
+        recode(source, Copy(codec, target.suffix, codec, rate_hz, "stereo", bit_rate), target)
+
+    return encode
+
+
+#: Name → suffix, and how a copy is made.
+ENCODINGS: Final[Mapping[str, tuple[str, Callable[[Path, Path], None]]]] = {
+    "MP3 320 kb/s": (".mp3", _lossy("libmp3lame", 320_000)),
+    "MP3 128 kb/s": (".mp3", _lossy("libmp3lame", 128_000)),
+    "MP3 64 kb/s": (".mp3", _lossy("libmp3lame", 64_000)),
+    "Opus 48 kb/s": (".opus", _lossy("libopus", 48_000)),
+    "mono": (".flac", _mono),
+    "3 dB louder": (".flac", partial(_changed, gain=1.41)),
+    "3 dB quieter": (".flac", partial(_changed, gain=0.708)),
+    "2 s trimmed": (".flac", partial(_changed, cut_s=2.0)),
 }
-_RATE_HZ: Final = 48_000
 
 
-def run(audio: Path, models: Path, tracks: int) -> list[dict[str, object]]:
-    """A row for each encoding."""
+def run(
+    audio: Path,
+    models: Path,
+    tracks: int,
+    among: int = 0,
+    named: Collection[str] = (),
+    encodings: Collection[str] = (),
+) -> Iterator[dict[str, object]]:
+    """A row for each encoding, of `tracks` tracks.
+
+    `among`: how many tracks the vectors are centred on (0: all). `named`, `encodings`: the models
+    and encodings to look at (none: all).
+    """
     files = walk(audio)
-    chosen = {file.path for file in files[:: max(1, len(files) // tracks)][:tracks]}
-    entries = [one for one in ENTRIES if not one.beside and not why_not(one, models)]
+    chosen = sorted({file.path for file in files[:: max(1, len(files) // tracks)][:tracks]})
+    around = files[:: max(1, len(files) // among)] if among else files
+    entries = [
+        one
+        for one in ENTRIES
+        if not one.beside and not why_not(one, models) and (not named or one.name in named)
+    ]
     analysers = [load(one, models, "cpu") for one in entries]
 
     def hear(path: Path) -> tuple[list[Float32], Float32, float]:
@@ -60,17 +99,17 @@ def run(audio: Path, models: Path, tracks: int) -> list[dict[str, object]]:
         ]
         return vectors, measure(excerpts).fingerprint, excerpts.duration_s
 
-    heard = {file.path: hear(audio / file.path) for file in files}
-    copies: dict[str, list[tuple[str, tuple[list[Float32], Float32, float]]]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for name, (suffix, *how) in ENCODINGS.items():
-            for path in sorted(chosen):
-                copy = Path(folder) / f"copy{suffix}"
-                _encode(audio / path, copy, *how)
-                copies.setdefault(name, []).append((path, hear(copy)))
+    originals = dict.fromkeys([*chosen, *(file.path for file in around)])
+    heard = {path: hear(audio / path) for path in originals}
     places = {path: row for row, path in enumerate(heard)}
-    rows: list[dict[str, object]] = []
-    for name, found in copies.items():
+    for name in encodings or ENCODINGS:
+        suffix, encode = ENCODINGS[name]
+        found = []
+        with tempfile.TemporaryDirectory() as folder:
+            for path in chosen:
+                copy = Path(folder) / f"copy{suffix}"
+                encode(audio / path, copy)
+                found.append((path, hear(copy)))
         row: dict[str, object] = {"encoding": name, "tracks": len(found)}
         for i, one in enumerate(entries):
             raw = np.array([v[i] for v, _, _ in heard.values()] + [v[i] for _, (v, _, _) in found])
@@ -83,8 +122,7 @@ def run(audio: Path, models: Path, tracks: int) -> list[dict[str, object]]:
             for path, (_, mark, seconds) in found
         ]
         row["wrong bits, most"] = round(max(wrong), 2)
-        rows.append(row)
-    return rows
+        yield row
 
 
 def _cosines(raw: Float32, originals: list[int], unscaled: bool) -> Float32:
@@ -94,44 +132,19 @@ def _cosines(raw: Float32, originals: list[int], unscaled: bool) -> Float32:
     return np.asarray((rows[-len(originals) :] * rows[originals]).sum(1), np.float32)
 
 
-def _encode(
-    source: Path, target: Path, codec: str, bits: int | None, layout: str, gain: float, cut_s: float
-) -> None:
-    with av.open(str(source)) as container:
-        to_float = AudioResampler(format="fltp", layout="stereo", rate=_RATE_HZ)
-        parts = [
-            part.to_ndarray()
-            for frame in (*container.decode(audio=0), None)
-            for part in to_float.resample(frame)
-        ]
-    sound = np.concatenate(parts, axis=1)[:, round(cut_s * _RATE_HZ) :] * gain
-    if layout == "mono":
-        sound = sound.mean(0, keepdims=True)
-    with av.open(str(target), "w") as container:
-        stream = container.add_stream(codec, rate=_RATE_HZ, layout=layout)
-        if bits:
-            stream.bit_rate = bits
-        context = stream.codec_context
-        frame = AudioFrame.from_ndarray(
-            np.ascontiguousarray(sound.clip(-1, 1), np.float32), format="fltp", layout=layout
-        )
-        frame.sample_rate, frame.time_base, frame.pts = _RATE_HZ, Fraction(1, _RATE_HZ), 0
-        resampler = AudioResampler(
-            context.format, context.layout, _RATE_HZ, context.frame_size or None
-        )
-        for part in (*resampler.resample(frame), *resampler.resample(None), None):
-            container.mux(stream.encode(part))
-
-
 def main() -> None:
     """Print the rows."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--audio", type=Path, required=True)
     parser.add_argument("--models", type=Path, required=True)
     parser.add_argument("--tracks", type=int, default=12)
+    parser.add_argument("--among", type=int, default=0)
+    parser.add_argument("--model", nargs="*", default=())
+    parser.add_argument("--copy", nargs="*", default=(), choices=ENCODINGS)
     given = parser.parse_args()
-    for row in run(given.audio, given.models, given.tracks):
-        print("  ".join(f"{key}: {value}" for key, value in row.items()))
+    rows = run(given.audio, given.models, given.tracks, given.among, given.model, given.copy)
+    for row in rows:
+        print("  ".join(f"{key}: {value}" for key, value in row.items()), flush=True)
 
 
 if __name__ == "__main__":

@@ -56,11 +56,12 @@ def music(audio: Path, excerpts: int, seconds: int = SECONDS) -> Float32:
     """So many excerpts of the folder, one behind the other and again, (2, seconds * RATE_HZ)."""
     files = walk(audio)
     chosen = [files[(7 + 19 * i) % len(files)] for i in range(excerpts)]
-    sound = np.concatenate([_decoded(audio / file.path) for file in chosen], axis=1)
+    sound = np.concatenate([decoded(audio / file.path) for file in chosen], axis=1)
     return np.resize(sound.T, (seconds * RATE_HZ, 2)).T
 
 
-def _decoded(path: Path) -> Float32:
+def decoded(path: Path) -> Float32:
+    """A whole file at `RATE_HZ`, (2, n) in -1 … 1."""
     with av.open(str(path)) as container:
         resampler = AudioResampler(format="fltp", layout="stereo", rate=RATE_HZ)
         parts = [
