@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from catalog.database import Database
+from catalog.errors import LibraryError
 from catalog.tracks import Analysis, Float32, Int64, Model
 
 #: Rows that are read at once: a few megabytes, whatever the library's size.
@@ -131,10 +132,15 @@ class Analyses(Database):
     @staticmethod
     def _model_id(db: sqlite3.Connection, model: Model) -> int:
         row = db.execute(
-            "SELECT model_id FROM models WHERE name = ? AND version = ?",
+            "SELECT model_id, dim, labels FROM models WHERE name = ? AND version = ?",
             (model.name, model.version),
         ).fetchone()
         if row is not None:
+            if (row[1], tuple(json.loads(row[2]))) != (model.dim, model.labels):
+                raise LibraryError(
+                    f"{model.name} ({model.version}) is kept with {row[1]} numbers and other labels"
+                    f" than the {model.dim} numbers of now: what changes needs another version"
+                )
             return int(row[0])
         cursor = db.execute(
             "INSERT INTO models (name, version, dim, labels) VALUES (?, ?, ?, ?)",

@@ -81,15 +81,19 @@ class Database:
         """Have the disk itself hold all that was written: a power cut loses none of it then.
 
         A transaction alone does not wait for the disk, which would cost a card some 50 ms each.
+        The log is enough: what SQLite moves from it into the file it forces to the disk itself.
+        And the file must never be opened beside SQLite: closing any descriptor of it drops all
+        locks that this process has on it, another then deletes the log under us, and the library
+        is lost (https://www.sqlite.org/howtocorrupt.html, 2.2).
         """
         try:
-            for path in (self.path.with_name(f"{self.path.name}-wal"), self.path):
-                if path.exists():
-                    descriptor = os.open(path, os.O_RDONLY)
-                    try:
-                        os.fsync(descriptor)
-                    finally:
-                        os.close(descriptor)
+            log = self.path.with_name(f"{self.path.name}-wal")
+            if log.exists():
+                descriptor = os.open(log, os.O_RDONLY)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
         except OSError as error:
             raise self._error(
                 f"cannot write the {self._noun} {self.path}: {error}{self._advice}"

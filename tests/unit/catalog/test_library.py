@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +42,67 @@ def test_a_track_comes_back_as_it_was_stored(library: Library, tmp_path: Path) -
     assert library.scores(MODEL)[1].tolist() == [[0.25, 0.5]]
     assert library.models() == [MODEL]
     assert library.analysed(MODEL) == {track_id}
+
+
+def test_a_model_that_changed_without_a_version_is_refused(
+    library: Library, tmp_path: Path
+) -> None:
+    root = library.root_id(tmp_path)
+    library.store(root, file("a"), "k", 1.0, Tags(), [analysis()])
+    other = Model("ears", "ears-1", 4, ("sad", "loud", "late"))
+    said = Analysis(other, np.ones(4, np.float32), np.ones(3, np.float32))
+    with pytest.raises(LibraryError, match="another version"):
+        library.store(root, file("b"), "l", 1.0, Tags(), [said])
+    assert library.scores(MODEL)[1].shape == (1, 2)
+
+
+_WRITER = """
+import sys
+from pathlib import Path
+from catalog.library import Library
+from catalog.tracks import FileFacts, Tags
+with Library.open(Path(sys.argv[1])) as library:
+    root = library.root_id(Path("/m"))
+    for i in range(600):
+        library.store(root, FileFacts(f"t{i}", 1, 1), f"k{i}", 60.0, Tags(f"t{i}" * 20), [])
+        if i % 200 == 199:
+            library.sync()
+            print(flush=True)
+            sys.stdin.readline()
+"""
+
+_LINKER = """
+import sys
+from pathlib import Path
+from catalog.library import Library
+from catalog.tracks import Song
+count = int(sys.argv[2])
+with Library.open(Path(sys.argv[1])) as library:
+    library.replace_songs([Song(f"s{i}", title="a title" * 20) for i in range(count)], {})
+"""
+
+
+def test_another_process_may_write_while_one_has_the_disk_hold_it(tmp_path: Path) -> None:
+    """As `segue serve` links while `segue embed` goes on."""
+    writer = subprocess.Popen(
+        [sys.executable, "-c", _WRITER, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert writer.stdin is not None
+    assert writer.stdout is not None
+    for count in (300, 600, 900):
+        assert writer.stdout.readline()
+        subprocess.run([sys.executable, "-c", _LINKER, str(tmp_path), str(count)], check=True)
+        writer.stdin.write("\n")
+        writer.stdin.flush()
+    writer.communicate()
+    assert writer.returncode == 0
+    with Library.open(tmp_path) as library:
+        assert library.check() == []
+        assert library.count_tracks() == 600
+        assert library.count_songs()[0] == 900
 
 
 def test_names_that_are_no_text_survive(library: Library, tmp_path: Path) -> None:
