@@ -25,6 +25,7 @@ import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
+from embedder.containers import open_container
 from embedder.demuxing import BUFFER_BYTES, Demuxer
 from embedder.errors import (
     DOES_NOT_DECODE,
@@ -131,13 +132,11 @@ class AudioFile:
     def _open(self) -> InputContainer:
         seeker = self._seeker
         self.file.seek(0)
-        return av.open(
+        return open_container(
             self.file if seeker is None else seeker.view(),
-            mode="r",
-            format=None if seeker is None else seeker.form,
-            buffer_size=BUFFER_BYTES,
-            metadata_errors="replace",
-            container_options=_LITTLE if self.file.read_at(0, 4) in _PLAIN else {},
+            form=None if seeker is None else seeker.form,
+            buffer_bytes=BUFFER_BYTES,
+            options=_LITTLE if self.file.read_at(0, 4) in _PLAIN else {},
         )
 
     def _varies(self) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
-import av
 from av.packet import Packet
 
+from embedder.containers import open_container
 from embedder.framing import Mark, OggPage, cut_ogg_page, ogg_marks, ogg_pages
 from embedder.marks import Marks
 from embedder.reading import CachedFile, View
@@ -145,5 +145,5 @@ class OggSeeker:
             parts[1:] = [(start, cut), cut_ogg_page(content[cut - start :], end[1])]
         pages_only = View(self._file, parts)
         size = pages_only.size_bytes
-        with av.open(pages_only, mode="r", format="ogg", buffer_size=size) as container:
+        with open_container(pages_only, form="ogg", buffer_bytes=size) as container:
             return [packet for packet in container.demux(audio=0) if packet.size]

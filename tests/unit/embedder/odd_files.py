@@ -72,6 +72,13 @@ def _make(folder: Path) -> Iterator[tuple[str, bool]]:
     yield put("opus called.m4a", whole[".opus"], True)
     yield put("picture.mp3", b"\xff\xd8\xff\xe0" + b"\x10JFIF" * 2000, False)
     yield put("web page.mp3", b"<!DOCTYPE html><html><body>404</body></html>" * 50, False)
+    # FFmpeg would wait for the network, and read other files.
+    wait = (
+        b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 5004 RTP/AVP 0\n"
+    )
+    yield put("session description.m4a", wait, False)
+    yield put("session description.mp3", wait, False)
+    yield put("list of parts.flac", b"ffconcat version 1.0\nfile whole.mp3\n", False)
     yield put("id3 and nothing.mp3", _ID3, False)
     yield put("id3 twice.mp3", _ID3 + _ID3 + whole[".mp3"], True)
     end = b"TAG" + b"Odd".ljust(125, b"\0")

@@ -1,5 +1,6 @@
 import pickle
 import struct
+import time
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,20 @@ def test_what_is_no_audio_says_so(name: str, content: bytes, reason: str, tmp_pa
         hear(tmp_path / name)
     assert caught.value.reason in {reason, "does-not-decode", "too-short"}
     assert caught.value.detail
+
+
+@pytest.mark.parametrize("name", ["session.m4a", "session.mp3", "session.mka"])
+def test_a_session_description_opens_no_socket(name: str, tmp_path: Path) -> None:
+    """FFmpeg would listen on the port that it names, for half a minute."""
+    path = tmp_path / name
+    path.write_bytes(
+        b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 5004 RTP/AVP 0\n"
+    )
+    started_s = time.monotonic()
+    with pytest.raises(DecodingError, match="in no format of music") as caught:
+        fetch(path)
+    assert caught.value.reason == "not-audio"
+    assert time.monotonic() - started_s < 2.0
 
 
 def test_a_missing_file_is_unreadable(tmp_path: Path) -> None:
