@@ -41,8 +41,8 @@ class Connection(asyncio.BufferedProtocol):
     __slots__ = (
         "_answer", "_broke_by", "_buffer", "_can_write", "_early", "_head_bytes", "_in_head",
         "_interim", "_is_head", "_keep_alive", "_parser", "_paused", "_pump", "_released",
-        "_tainted", "_until_close", "_upgrade", "_view", "_wants_head", "address", "calls",
-        "deadline", "headers_s", "idle_s", "idle_since", "loop", "transport", "usable",
+        "_tainted", "_until_close", "_upgrade", "_view", "_wants_head", "address", "deadline",
+        "headers_s", "idle_s", "idle_since", "loop", "transport", "usable", "was_idle",
     )  # fmt: skip
 
     _head_bytes: int
@@ -65,7 +65,8 @@ class Connection(asyncio.BufferedProtocol):
         #: Loop time after which the upstream is too late; the pool looks at it now and then.
         self.deadline = NEVER_S
         self.idle_since = 0.0
-        self.calls = 0
+        #: Whether it waited in the pool, where a server may close it at any time.
+        self.was_idle = False
         self.usable = False
         self.transport: asyncio.Transport | None = None
         self._buffer = buffer
@@ -101,7 +102,7 @@ class Connection(asyncio.BufferedProtocol):
             upgrade: a 101 is welcome.
 
         Raises:
-            UpstreamError: no answer. `UpstreamBroke.untouched` where the connection had been used
+            UpstreamError: no answer. `UpstreamBroke.untouched` where the connection had been idle
                 before and closed without a byte.
         """
         answer = Answer(self)
@@ -139,8 +140,7 @@ class Connection(asyncio.BufferedProtocol):
         """
         transport = self.transport
         if transport is None or transport.is_closing():
-            raise UpstreamBroke(f"{self.address} closed the connection", untouched=self.calls > 0)
-        self.calls += 1
+            raise UpstreamBroke(f"{self.address} closed the connection", untouched=self.was_idle)
         self._reset(is_head=is_head)
         self._upgrade = upgrade
         self._answer = answer
@@ -252,7 +252,7 @@ class Connection(asyncio.BufferedProtocol):
             where = "in the middle of its answer" if begun else "before answering"
             error = UpstreamBroke(
                 f"{self.address} closed the connection {where}",
-                untouched=self.calls > 1 and self._head_bytes == 0,
+                untouched=self.was_idle and self._head_bytes == 0,
             )
         self._finish(error)
 

@@ -109,11 +109,16 @@ class HttpUpstream:
 
     Only this address is ever dialled: a target is sent there, whatever it says.
 
+    Args:
+        keep: idle connections kept at most, one at least.
+
     Raises:
-        ValueError: `url` is not an address.
+        ValueError: `url` is not an address, or `keep` is less than 1.
     """
 
     def __init__(self, url: str, *, timeouts: Timeouts | None = None, keep: int = 64) -> None:
+        if keep < 1:  # whoever opens one ahead would never find it
+            raise ValueError(f"keep must be at least 1, got {keep}")
         self.origin = Origin.parse(url)
         self.timeouts = timeouts or Timeouts()
         self._address = str(self.origin)
@@ -220,7 +225,7 @@ class HttpUpstream:
         """One more connection for `begin` and `begin_read` to take. Raises: UpstreamError."""
         connection = await self._connect()
         connection.idle_since = asyncio.get_running_loop().time()
-        self._idle.append(connection)
+        self._keep_idle(connection)
         if self._sweeper is None:
             self._schedule_sweep()
 
@@ -326,12 +331,16 @@ class HttpUpstream:
     def _released(self, connection: Connection) -> None:
         self._busy.discard(connection)
         if not connection.usable:
-            if connection.calls:
-                with contextlib.suppress(ValueError):
-                    self._idle.remove(connection)
-        elif self._closed or len(self._idle) >= self._keep:
+            with contextlib.suppress(ValueError):
+                self._idle.remove(connection)
+        else:
+            self._keep_idle(connection)
+
+    def _keep_idle(self, connection: Connection) -> None:
+        if self._closed or len(self._idle) >= self._keep:
             connection.close()
         else:
+            connection.was_idle = True
             self._idle.append(connection)
 
     def _schedule_sweep(self) -> None:

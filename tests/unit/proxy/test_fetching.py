@@ -110,9 +110,18 @@ async def test_a_kept_connection_that_was_closed_costs_no_song() -> None:
 
     async with upstream_of(once) as (_, upstream):
         await fetched(upstream, reads(1))
-        found = await fetched(upstream, reads(2))
-        assert found[0] == (200, b"/0")
-        assert max(asked.count(b"/%d" % n) for n in range(2)) <= 2
+        found = await fetched(upstream, reads(6))
+        assert found == {n: (200, b"/%d" % n) for n in range(6)}
+        assert [asked.count(b"/%d" % n) for n in range(6)] == [2] * 6
+
+
+async def test_what_is_closed_again_and_again_is_given_up() -> None:
+    async def never(exchange: Exchange) -> None:
+        exchange.writer.transport.abort()
+
+    async with upstream_of(never) as (raw, upstream):
+        assert await fetched(upstream, reads(3)) == {}
+        assert len(raw.seen) == 6
 
 
 async def test_too_long_odd_or_no_answers_are_none() -> None:

@@ -70,6 +70,25 @@ async def test_reads_are_relayed_and_nothing_else_is(relayed: list[bytes]) -> No
         assert counted["forward", "ok", "pages"] == 5
 
 
+async def test_a_read_relayed_over_a_connection_opened_ahead_is_asked_again(
+    relayed: list[bytes],
+) -> None:
+    """The server closes it in the very moment that the read goes out."""
+    async with proxied(kept=1) as proxy:
+
+        async def not_the_first(exchange: Exchange) -> None:
+            if proxy.upstream.connections == 1:
+                exchange.writer.transport.abort()
+            else:
+                exchange.write(OK)
+
+        proxy.upstream.handler = not_the_first
+        client = await proxy.client()
+        assert (await client.get(b"/rest/getSong?id=1")).body == b"ok"
+        assert relayed == [b"/rest/getSong?id=1"]
+        assert proxy.upstream.connections == 2
+
+
 async def test_what_is_to_be_steered_is_asked_of_steering(relayed: list[bytes]) -> None:
     class Steering:
         def claims(self, scope: MutableMapping[str, Any]) -> bool:

@@ -62,6 +62,41 @@ async def test_a_kept_connection_that_closed_is_replaced_for_reads_only(raw: Raw
         assert raw.connections == 4  # never over a kept one: nobody could tell whether it was heard
 
 
+async def test_a_connection_opened_ahead_that_closed_is_replaced_too(raw: RawUpstream) -> None:
+    """Nothing went over it before, but it waited as any other."""
+
+    async def not_the_first(exchange: Exchange) -> None:
+        if raw.connections == 1:
+            exchange.writer.close()
+        else:
+            exchange.write(raw.answer)
+
+    raw.handler = not_the_first
+    async with HttpUpstream(raw.url) as upstream:
+        await upstream.open_connection()
+        answer = await upstream.request("GET", b"/rest/getSong?id=1", [])
+        assert await answer.read(10) == b"ok"
+        assert raw.connections == 2
+        assert upstream.connections == (0, 1)
+
+
+async def test_connections_opened_ahead_are_bounded_and_forgotten_once_closed(
+    raw: RawUpstream,
+) -> None:
+    async with HttpUpstream(raw.url, keep=4) as upstream:
+        for _ in range(10):
+            await upstream.open_connection()
+        await asyncio.sleep(0.02)
+        assert upstream.connections == (0, 4)
+        assert raw.open == 4
+        upstream._idle[1].abort()
+        upstream._idle[-1].abort()
+        await asyncio.sleep(0.02)
+        assert upstream.connections == (0, 2)
+    with pytest.raises(ValueError, match="keep must be at least 1, got 0"):
+        HttpUpstream(raw.url, keep=0)
+
+
 async def test_a_write_never_goes_over_a_connection_that_was_kept(raw: RawUpstream) -> None:
     async with HttpUpstream(raw.url) as upstream:
         await (await upstream.request("GET", b"/", [])).read(10)

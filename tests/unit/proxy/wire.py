@@ -244,10 +244,7 @@ KEPT = 0
 async def keep_open(upstream: Any, count: int) -> None:
     """Give an upstream so many connections that it may use at once."""
     for _ in range(count):
-        connection = await upstream._connect()
-        connection.calls = 1
-        connection.usable = True
-        upstream._idle.append(connection)
+        await upstream.open_connection()
 
 
 @asynccontextmanager
