@@ -6,7 +6,7 @@ Layout below `<data>/snapshots/` (the format is described in docs/snapshot.md)::
     <version>/manifest.json format, model, counts, and the sha256 and size of every file
     <version>/vectors.npy   (n, dim) float32, centred, rows L2-normalised
     <version>/*.npy         per-track columns in the same row order, some of them optional
-    <version>/tags-<group>.npy  (n, n_labels) float16 z-scores
+    <version>/tags-<group>.npy  (n, n_labels) float16 normal scores of the ranks
     <version>/text-<kind>.npy, text-<kind>-ends.npy   UTF-8 text, concatenated, and where each ends
 """
 

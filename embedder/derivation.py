@@ -257,7 +257,7 @@ def coarse_width(vectors: int, profile: int) -> int:
 
 
 def coarse(vectors: Float32, profile: Float32) -> NDArray[np.float32]:
-    """The copy that is searched first, (n, 48 + 16) float32 (fewer where there are fewer)."""
+    """The copy that is searched first, (n, 60 + 4) float32 (fewer where there are fewer)."""
     of_vectors, of_profile = COARSE_COLUMNS
     parts = (vectors[:, :of_vectors], profile[:, :of_profile])
     return np.ascontiguousarray(np.concatenate(parts, axis=1), np.float32)

@@ -19,6 +19,7 @@ from embedder.fingerprint import FINGERPRINT, fingerprint
 from embedder.loudness import integrated_lufs, range_lu
 from embedder.rhythm import SAMPLE_RATE_HZ, tempo
 from embedder.tonality import key, spectra
+from embedder.windows import PLAN
 
 #: Raised whenever the same samples would give other figures.
 _REVISION: Final = 1
@@ -32,7 +33,7 @@ NAMES: Final = (
     "key",
     "key_confidence",
 )
-FACTS: Final = Model("facts", f"{_REVISION}-d{DECODING_VERSION}", 0, NAMES)
+FACTS: Final = Model("facts", f"{_REVISION}-{PLAN}-d{DECODING_VERSION}", 0, NAMES)
 
 #: Stands for "unknown" where only numbers are kept: far below any figure there is.
 UNKNOWN: Final = -1000.0

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from catalog.tracks import Float32, Model
 from embedder.decoding import DECODING_VERSION
 from embedder.tonality import FRAMES_PER_S, HZ_PER_BIN, N_BINS
-from embedder.windows import MOST_WINDOWS, WINDOW_S, plan_windows
+from embedder.windows import MOST_WINDOWS, PLAN, WINDOW_S, plan_windows
 
 _REVISION: Final = 1
 
@@ -34,7 +34,7 @@ _NO_FRAME: Final = -1.0
 
 N_BITS: Final = N_BANDS - 1
 DIM: Final = MOST_WINDOWS * N_FRAMES + N_BANDS
-FINGERPRINT: Final = Model("fingerprint", f"{_REVISION}-d{DECODING_VERSION}", DIM)
+FINGERPRINT: Final = Model("fingerprint", f"{_REVISION}-{PLAN}-d{DECODING_VERSION}", DIM)
 
 #: A frame's power at about -80 dB below full scale.
 _SILENCE: Final = 1e-2

@@ -10,6 +10,8 @@ from typing import Final
 
 WINDOW_S: Final = 10.0
 MOST_WINDOWS: Final = 6
+#: Named in the version of whatever is computed from windows: other windows are another space.
+PLAN: Final = f"w{MOST_WINDOWS}x{WINDOW_S:g}"
 
 
 def plan_windows(

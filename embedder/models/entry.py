@@ -15,6 +15,7 @@ from embedder.decoding import DECODING_VERSION
 from embedder.derivation import WHITENING
 from embedder.models.analysers import Analyser
 from embedder.models.weights import Weights
+from embedder.windows import PLAN
 
 #: What runs networks, and what each must have installed.
 ENGINES: Final = {"onnx": "onnxruntime", "torch": "torch"}
@@ -80,6 +81,8 @@ class Entry:
         counted = (one for one in self.weights if not one.file.endswith(".onnx"))
         weights = "".join(f"-{one.sha256[:8]}" for one in counted)
         windows = f"w{self.most_windows}x{self.window_s:g}"
+        if windows != PLAN:  # cut from what was heard
+            windows += f"of{PLAN}"
         return f"{short}{weights}-{windows}-d{DECODING_VERSION}.{self.revision}"
 
     @property

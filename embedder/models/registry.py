@@ -18,6 +18,7 @@ from embedder.models.analysers import Analyser
 from embedder.models.entry import Entry, Setup
 from embedder.models.weights import Weights, state, verify
 from embedder.settings import EmbeddingSettings
+from embedder.windows import MOST_WINDOWS, WINDOW_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +102,8 @@ def segue1_entries(folder: Path) -> tuple[Entry, ...]:
         summary=f"Segue's own network: {dim} numbers and 527 tags; part of Segue",
         licence="GPL-3.0-or-later",
         sample_rate_hz=32_000,
-        window_s=10.0,
-        most_windows=6,
+        window_s=WINDOW_S,
+        most_windows=MOST_WINDOWS,
         dim=dim,
         labels_file="audioset_labels.txt",
         tag_group="audioset",
@@ -134,8 +135,8 @@ def _efficientat(name: str, width: float, weights: Weights, *, on_request: bool 
         summary=f"MobileNetV3 (width {width:g}) trained on AudioSet: {dim} numbers and 527 tags",
         licence="MIT",
         sample_rate_hz=32_000,
-        window_s=10.0,
-        most_windows=6,
+        window_s=WINDOW_S,
+        most_windows=MOST_WINDOWS,
         dim=dim,
         labels_file="audioset_labels.txt",
         tag_group="audioset",
@@ -197,8 +198,8 @@ TIMBRE: Final = Entry(
     summary="Segue's own descriptor of sound, harmony and rhythm; needs no weights",
     licence="GPL-3.0-or-later",
     sample_rate_hz=22_050,
-    window_s=10.0,
-    most_windows=6,
+    window_s=WINDOW_S,
+    most_windows=MOST_WINDOWS,
     dim=153,
     labels_file="",
     tag_group="",

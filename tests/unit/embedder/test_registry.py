@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from embedder.errors import ModelError, WeightsError
+from embedder.facts import FACTS
+from embedder.fingerprint import FINGERPRINT
 from embedder.models.entry import Entry
 from embedder.models.registry import (
     ENTRIES,
@@ -20,6 +22,7 @@ from embedder.models.registry import (
     models_dir,
 )
 from embedder.settings import EmbeddingSettings
+from embedder.windows import PLAN
 
 needs_torch = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None, reason="needs torch (make test TORCH=1)"
@@ -46,9 +49,15 @@ def test_labels_are_complete_and_in_order() -> None:
 
 def test_versions_name_weights_windows_and_decoding() -> None:
     assert MN04.version == "mn04-899a8c62-w6x10-d3.1"
-    assert MOODS.version == "moods-c1d6bee6-w1x29.1-d3.1"
+    assert MOODS.version == "moods-c1d6bee6-w1x29.1ofw6x10-d3.1"
     assert TIMBRE.version == "timbre-w6x10-d3.1"
     assert len({one.version for one in ENTRIES}) == len(ENTRIES)
+
+
+def test_whatever_is_computed_from_windows_names_them() -> None:
+    """Other windows must be another space: their numbers never mix."""
+    for version in (FACTS.version, FINGERPRINT.version, *(one.version for one in ENTRIES)):
+        assert PLAN in version
 
 
 @pytest.mark.parametrize("one", ENTRIES, ids=lambda one: one.name)
