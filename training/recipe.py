@@ -57,7 +57,7 @@ class Recipe:
     strangers: float = 0.3
 
     def __post_init__(self) -> None:
-        if min(self.sources, self.windows) < 2 or min(self.steps, self.excerpts) < 1:
+        if min(self.sources, self.windows) < 2 or min(self.steps, self.excerpts, self.odd) < 1:
             raise ValueError("a step needs two windows of an excerpt of two sources, or more")
         if not 0 < self.window_s <= 10:
             raise ValueError(f"window_s is {self.window_s:g}: more than 0, 10 s at most")
