@@ -302,6 +302,13 @@ class Library(Analyses, Songs, Runs):
             )
             return cursor.rowcount
 
+    def missing(self) -> dict[int, int]:
+        """Tracks whose files are gone, and in how many complete runs each was absent."""
+        rows = self._db.execute(
+            "SELECT track_id, missing_runs FROM tracks WHERE missing_runs > 0 ORDER BY track_id"
+        )
+        return {int(track): int(runs) for track, runs in rows}
+
     def forget(self, root_id: int, paths: Collection[str]) -> int:
         """Forget the tracks of these files at once. Returns how many there were."""
         with self._transaction() as db:

@@ -3,36 +3,56 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
+import stat
 from collections import defaultdict
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from catalog.library import Library
-from catalog.tracks import Track
+from catalog.tracks import Tags, Track
 from cli.console import duration_text, show, show_json, show_table, size_text
 from cli.flags import add_data, add_json
 from cli.picks import published
 
 if TYPE_CHECKING:
     from cli.main import Compose
+    from embedder.encoding import Encoding
 
-#: Formats that lose nothing, whatever they take; MP4 may hold either and is judged by its rate.
+#: Formats that lose nothing, where only the name is known; MP4 is judged by its rate then.
 _LOSSLESS: Final = frozenset({".flac", ".wav", ".aif", ".aiff", ".wv", ".ape", ".tta", ".alac"})
 #: MP4 at more than this is ALAC.
 _MOST_LOSSY_BITS_PER_S: Final = 400_000
-#: What a bit is worth beside one of MP3's.
+#: What a bit is worth beside one of MP3's, by name.
 _WORTH: Final = {".opus": 1.6, ".m4a": 1.25, ".aac": 1.25, ".ogg": 1.25, ".oga": 1.25}
+#: Rates that differ by less are the same: tags and covers are in them.
+_SAME_RATE: Final = 0.95
+#: A mount answers many at once.
+_LOOKERS: Final = 8
+#: So many files of a folder are looked for before it is taken for one that is not there.
+_MOST_LOOKED_FOR: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One of several files of a recording. `bits_per_s` is of the whole file, covers and all."""
+    """One of several files of a recording. `bits_per_s` is of the whole file, covers and all.
+
+    `links` are its other names: links to it, which take no space. `seen` is what the disk says of
+    it, None where the disk cannot be asked.
+    """
 
     folder: str
     track: Track
     size_bytes: int
     bits_per_s: int
+    encoding: Encoding | None = None
+    seen: os.stat_result | None = None
+    links: tuple[File, ...] = ()
 
     @classmethod
     def of(cls, track: Track, folder: str) -> File:
@@ -41,12 +61,73 @@ class File:
         return cls(folder, track, size, round(8 * size / max(track.duration_s, 0.1)))
 
     @property
-    def goodness(self) -> tuple[bool, float, int]:
-        """Greater is better: lossless, then by what the bits are worth, then by size."""
-        suffix = PurePosixPath(self.track.file.path).suffix.lower()
+    def path(self) -> Path:
+        """Where it lies."""
+        return Path(self.folder) / self.track.file.path
+
+    @property
+    def lossless(self) -> bool:
+        """Whether its format loses nothing, told by the content where it can be read."""
+        if self.encoding is not None:
+            return self.encoding.lossless
+        suffix = self.path.suffix.lower()
         alac = suffix in {".m4a", ".mp4"} and self.bits_per_s > _MOST_LOSSY_BITS_PER_S
-        worth = self.bits_per_s * _WORTH.get(suffix, 1.0)
-        return suffix in _LOSSLESS or alac, worth, self.size_bytes
+        return suffix in _LOSSLESS or alac
+
+    @property
+    def stereo(self) -> bool:
+        """Whether it has two channels and more, or nobody knows."""
+        return self.encoding is None or self.encoding.channels > 1
+
+    @property
+    def worth(self) -> float:
+        """Bits a second, as many as MP3 would need."""
+        if self.encoding is not None:
+            return self.bits_per_s * self.encoding.worth
+        return self.bits_per_s * _WORTH.get(self.path.suffix.lower(), 1.0)
+
+    @property
+    def tags(self) -> int:
+        """How much its tags say; a title may have been made of the file's name."""
+        tags = self.track.tags
+        told = (tags.artist, tags.album, tags.genres, tags.year, tags.track_number)
+        named = bool(tags.title) and tags.title != self.path.stem
+        return sum(map(bool, told)) + named
+
+    @property
+    def fits(self) -> bool:
+        """Whether it is called after what it is."""
+        return self.encoding is None or self.encoding.fits(self.path)
+
+
+def best_first(files: Sequence[File]) -> list[File]:
+    """Lossless, then stereo, then by what the bits are worth; among equals the better kept one.
+
+    Equal are files of the same content and those whose rates differ by 5 % at most. Of them the
+    fuller tags come first, then a name that fits the content, then the older, then the shorter.
+    """
+    rates: dict[str, float] = {}
+    for file in files:
+        key = file.track.content_key
+        rates[key] = max(file.worth, rates.get(key, 0.0))
+    steps: dict[float, float] = {}
+    top = 0.0
+    for rate in sorted(set(rates.values()), reverse=True):
+        top = top if rate >= _SAME_RATE * top and top else rate
+        steps[rate] = top
+    return sorted(
+        files,
+        key=lambda file: (
+            not file.lossless,
+            not file.stereo,
+            -steps[rates[file.track.content_key]],
+            -file.tags,
+            not file.fits,
+            file.track.file.mtime_ns,
+            len(file.track.file.path),
+            file.track.file.path,
+        ),
+    )
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -54,8 +135,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Lists the files that are one recording, in whatever encoding: told by sound, MusicBrainz"
         "\nid, or artist and title with equal length, as the published snapshot has them. Best"
-        "\nfirst in each group (lossless before lossy, then by bit rate), most bytes to spare first"
-        "\namong groups. Nothing is ever deleted."
+        "\nfirst in each group (lossless before lossy, stereo before mono, then by bit rate, then"
+        "\nby tags), most bytes to spare first among groups. Files that are gone are left out;"
+        "\nlinks are the file they lead to. Nothing is ever deleted."
     )
     add_data(parser)
     add_json(parser)
@@ -88,27 +170,95 @@ def find(data: Path) -> list[list[File]]:
     families: defaultdict[int, list[File]] = defaultdict(list)
     with Library.open(data, read_only=True) as library:
         folders = library.roots()
+        missing = library.missing()
         for track in library.tracks():
             code = codes.get(track.track_id, -1)
             if counts[code] > 1:
                 families[code].append(File.of(track, folders.get(track.root_id, "")))
-    found = [
-        sorted(files, key=lambda file: file.goodness, reverse=True)
-        for files in families.values()
-        if len(files) > 1  # one of them may have been forgotten since
-    ]
+        reachable = {
+            root
+            for root in {file.track.root_id for files in families.values() for file in files}
+            if _reachable(library, root, folders.get(root, ""))
+        }
+    with ThreadPoolExecutor(_LOOKERS) as pool:
+        there = {
+            file.track.track_id: file
+            for file in pool.map(
+                lambda file: _look(file, file.track.root_id in reachable, missing),
+                [file for files in families.values() for file in files],
+            )
+            if file is not None
+        }
+    found = []
+    for files in families.values():
+        known = [there[file.track.track_id] for file in files if file.track.track_id in there]
+        if len(single := best_first(_without_links(best_first(known)))) > 1:
+            found.append(single)
     return sorted(found, key=_spare_bytes, reverse=True)
+
+
+def _reachable(library: Library, root_id: int, folder: str) -> bool:
+    """Whether the disk can be asked: the folder is there, and some of what is known lies in it.
+
+    A mount that is away often leaves an empty folder.
+    """
+    try:
+        if not folder or not Path(folder).is_dir():
+            return False
+        return any(
+            (Path(folder) / track.file.path).exists()
+            for track in islice(library.tracks(root_id), _MOST_LOOKED_FOR)
+        )
+    except OSError:
+        return False
+
+
+def _look(file: File, reachable: bool, missing: Mapping[int, int]) -> File | None:
+    """The file as it is on the disk, None where it is gone."""
+    if not reachable:
+        return None if file.track.track_id in missing else file
+    try:
+        seen = file.path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:  # of a loop of links there is nothing; else it may well be there
+        return None if error.errno == errno.ELOOP else file
+    if not stat.S_ISREG(seen.st_mode):
+        return None
+    from embedder.encoding import encoding_of
+
+    return replace(file, seen=seen, encoding=encoding_of(file.path))
+
+
+def _without_links(files: Sequence[File]) -> list[File]:
+    """One of each file's names: a real one before symbolic links, else the first."""
+    same: dict[tuple[int, int], list[File]] = {}
+    kept = []
+    for file in files:
+        if file.seen is None or not file.seen.st_ino:
+            kept.append(file)
+        else:
+            same.setdefault((file.seen.st_dev, file.seen.st_ino), []).append(file)
+    for names in same.values():
+        first, *others = sorted(names, key=lambda file: file.path.is_symlink())
+        kept.append(replace(first, links=tuple(others)))
+    return kept
 
 
 def _spare_bytes(family: list[File]) -> int:
     return sum(file.size_bytes for file in family[1:])
 
 
+def _naming(family: list[File]) -> Tags:
+    """What the group is called: as its best file is, unless that has no tags and another has."""
+    return next((file for file in family if file.track.tags.artist), family[0]).track.tags
+
+
 def _json(family: list[File]) -> dict[str, Any]:
-    best = family[0].track
+    tags = _naming(family)
     return {
-        "artist": best.tags.artist,
-        "title": best.tags.title,
+        "artist": tags.artist,
+        "title": tags.title,
         "spare_bytes": _spare_bytes(family),
         "files": [
             {
@@ -118,6 +268,7 @@ def _json(family: list[File]) -> dict[str, Any]:
                 "duration_s": round(file.track.duration_s, 3),
                 "size_bytes": file.size_bytes,
                 "bits_per_s": file.bits_per_s,
+                "links": [link.track.file.path for link in file.links],
             }
             for file in family
         ],
@@ -129,7 +280,7 @@ def _show(families: list[list[File]]) -> None:
         show("No recording is here twice.")
         return
     for family in families:
-        tags = family[0].track.tags
+        tags = _naming(family)
         show(f"{tags.artist} – {tags.title}" if tags.artist else tags.title)
         show_table(
             [
@@ -138,7 +289,7 @@ def _show(families: list[list[File]]) -> None:
                     size_text(file.size_bytes),
                     f"{file.bits_per_s / 1000:.0f} kb/s",
                     duration_text(file.track.duration_s),
-                    file.track.file.path,
+                    file.track.file.path + _links_text(file),
                 )
                 for file in family
             ],
@@ -148,3 +299,9 @@ def _show(families: list[list[File]]) -> None:
     spare = size_text(sum(map(_spare_bytes, families)))
     recordings = "1 recording" if len(families) == 1 else f"{len(families)} recordings"
     show(f"{recordings} in {files} files, {spare} to spare.")
+
+
+def _links_text(file: File) -> str:
+    """For example " (also b/song.mp3)"."""
+    names = ", ".join(link.track.file.path for link in file.links)
+    return f" (also {names})" if names else ""
