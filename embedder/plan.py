@@ -59,8 +59,11 @@ class Recognition:
     def recognise(self, place: Place, content_key: str) -> frozenset[Model]:
         """Which models must hear this file; `claims` then says which track it is, if it is known.
 
-        None where its content is known, and what it is a copy of.
+        None where its content is known, and what it is a copy of. Asked again, as after a worker
+        died, it says the same: a second track is not taken.
         """
+        if (claimed := self.claims.get(place)) is not None:
+            return self.missing(claimed)
         same_place = self.known.get(place)
         if same_place is not None and same_place.content_key == content_key:
             track_id = same_place.track_id
@@ -101,6 +104,8 @@ class Plan:
     recognition: Recognition
     present: Mapping[int, Collection[str]]
     shard: Shard = ALL
+    #: What cannot be looked at, and why.
+    denied: Mapping[Place, str] = field(default_factory=dict)
 
     def settle_missing(self, library: Library, *, prune: bool = False) -> int:
         """After a complete run: count the absent files, or with `prune` forget them now.
@@ -125,7 +130,9 @@ class Plan:
                 [
                     one.path
                     for one in library.failures(root_id)
-                    if one.path not in paths and self.shard.takes(one.path)
+                    if one.path not in paths
+                    and (root_id, one.path) not in self.denied
+                    and self.shard.takes(one.path)
                 ],
             )
         return forgotten
@@ -156,13 +163,21 @@ def make_plan(
     known: dict[Place, KnownFile] = {}
     gone: dict[Place, KnownFile] = {}
     present: dict[int, Collection[str]] = {}
+    denied: dict[Place, str] = {}
     files = unchanged = known_failures = 0
     for listing in listings:
         root_id = library.root_id(listing.folder, remote=listing.remote)
         roots[root_id] = listing.folder
         present[root_id] = paths = {file.path for file in listing.files}
         tracks = library.files(root_id)
-        absent = {path: track for path, track in tracks.items() if path not in paths}
+        absent = {
+            path: track
+            for path, track in tracks.items()
+            if path not in paths and not listing.hides(path)
+        }
+        denied.update(
+            {(root_id, path): why for path, why in listing.denied.items() if shard.takes(path)}
+        )
         guard(listing.folder, len(tracks), len(absent), most_gone)
         gone.update({(root_id, path): track for path, track in absent.items()})
         failed = {
@@ -199,4 +214,5 @@ def make_plan(
         recognition=Recognition(known, gone, analysed, again=full),
         present=present,
         shard=shard,
+        denied=denied,
     )

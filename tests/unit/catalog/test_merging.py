@@ -134,6 +134,23 @@ def test_failures_come_along_unless_somebody_heard_the_file(tmp_path: Path) -> N
             assert [failure.path for failure in library.failures()] == ["z"]
 
 
+def test_of_two_failures_the_newer_stays(tmp_path: Path) -> None:
+    for folder, times in (("a", (5, 9)), ("b", (7, 9))):  # "same": only the later run tells
+        with Library.open(tmp_path / folder) as library:
+            root = library.root_id(Path("/mnt/music"))
+            for path, mtime_ns in zip(("touched", "same"), times, strict=True):
+                library.record_failure(root, FileFacts(path, 1, mtime_ns), "empty-file", folder)
+    one, two = tmp_path / "a", tmp_path / "b"
+    for number, order in enumerate(((one, two), (two, one))):
+        out = tmp_path / f"out{number}"
+        merged(out, *order)
+        with Library.open(out, read_only=True) as library:
+            assert {failure.path: failure.detail for failure in library.failures()} == {
+                "touched": "b",
+                "same": "b",
+            }
+
+
 def test_a_folder_mounted_elsewhere_is_the_same_folder(tmp_path: Path) -> None:
     one = part(tmp_path / "a", {"1": ("1", 5)}, folder="/mnt/music")
     two = part(tmp_path / "b", {"2": ("2", 5)}, folder="/scratch/job/music")
