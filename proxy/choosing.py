@@ -25,9 +25,12 @@ from subsonic.ids import resolve_genre
 
 MOST_SEEDS: Final = 50
 
-#: Songs heard this recently do not come again while there is choice; the latest few hardly ever.
+#: So many songs count as heard lately however long ago that was; the latest few hardly ever come.
 RECENTLY_HEARD: Final = 30
 JUST_HEARD: Final = 3
+
+#: When all has been heard, what was heard longest ago comes first: this share of it, then that.
+_LONGEST_AGO: Final = (0.25, 0.5)
 
 
 class LeftError(Exception):
@@ -133,11 +136,13 @@ class Choice:
 
     def _make_tiers(
         self, session: Session, now_s: float, remembers: bool, moment: Context
-    ) -> tuple[Context, Callable[[], tuple[Context, ...]]]:
+    ) -> tuple[Context, Callable[[], Iterator[Context]]]:
         """What to choose by, and what more to choose by where that is not enough.
 
-        A small library runs out: then what was served longer ago comes again, and at last anything
-        but what plays now and what the client says it has queued.
+        What was heard does not come again while a song is left that was not, however often that
+        was offered. A small library runs out: then what was heard longest ago comes again, what
+        the client may have queued, and at last anything but what plays now and what the client
+        says it has queued.
         """
         heard = self._aged_rows(session.heard_lately(RECENTLY_HEARD, now_s))
         skipped = self._aged_rows(session.skipped_lately(now_s))
@@ -146,11 +151,11 @@ class Choice:
         playing = self._rows([session.playing.song_id]) if session.playing else []
         never = {*playing, *self._rows(session.queue)}
         reserved = self._rows(session.reserved_now(now_s))
-        lately = [row for row, _ in heard]
+        lately = list(dict.fromkeys(row for row, _ in heard))
         mood = replace(
             moment,
-            heard=tuple(lately) if remembers else (),
-            heard_ages_s=tuple(age for _, age in heard) if remembers else (),
+            heard=tuple(row for row, _ in heard[:RECENTLY_HEARD]) if remembers else (),
+            heard_ages_s=tuple(age for _, age in heard[:RECENTLY_HEARD]) if remembers else (),
             skipped=tuple(row for row, _ in skipped) if remembers else (),
             skipped_ages_s=tuple(age for _, age in skipped) if remembers else (),
         )
@@ -161,12 +166,20 @@ class Choice:
             held_back=frozenset(offered),
         )
 
-        def later() -> tuple[Context, ...]:
+        def later() -> Iterator[Context]:
             back = frozenset([*offered, *served, *lately, *reserved])
-            return (
-                replace(mood, excluded=frozenset({*never, *lately[:JUST_HEARD]}), held_back=back),
-                replace(mood, excluded=frozenset(never), held_back=back),
-            )
+            waiting = {*never, *self._rows(session.waiting(now_s)), *reserved}
+            yield replace(mood, excluded=frozenset({*waiting, *lately, *left}), held_back=back)
+            again = replace(mood, held_back=back)
+            if remembers:
+                rows, ages_s = zip(*heard, strict=True) if heard else ((), ())
+                again = replace(again, heard=rows, heard_ages_s=ages_s)
+            for share in _LONGEST_AGO:
+                newer = lately[: max(len(lately) - int(share * len(lately)), JUST_HEARD)]
+                yield replace(again, excluded=frozenset({*waiting, *newer}))
+            yield replace(again, excluded=frozenset({*waiting, *lately[:JUST_HEARD]}))
+            yield replace(again, excluded=frozenset({*never, *lately[:JUST_HEARD]}))
+            yield replace(again, excluded=frozenset(never))
 
         return first, later
 
@@ -190,6 +203,8 @@ class Choice:
         for tier in self._tiers():
             there = (*sorted(chosen), *(pick.row for pick in picks))
             gone = tier.excluded.union(there)
+            if not _is_left(eligible, gone):
+                continue
             context = replace(tier, eligible=eligible, excluded=gone, chosen=there)
             missing = count - len(picks)
             picks += rank(snapshot, self._seeds, context, self._ranking, missing)
@@ -201,3 +216,10 @@ class Choice:
             for pick, song in zip(picks, songs, strict=True)
             if song is not None
         ]
+
+
+def _is_left(eligible: NDArray[np.bool_], gone: Collection[int]) -> bool:
+    """Whether any eligible row is not gone: to rank none costs as much as to rank all."""
+    rows = np.fromiter(gone, np.intp, len(gone))
+    rows = rows[(rows >= 0) & (rows < len(eligible))]
+    return int(np.count_nonzero(eligible)) > int(np.count_nonzero(eligible[rows]))

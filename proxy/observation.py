@@ -11,7 +11,7 @@ from typing import Final
 from starlette.types import Message, Send
 
 from proxy.calls import Headers, Identity, header
-from proxy.session import QUEUE_SEPARATOR, Evidence
+from proxy.session import LATE_S, QUEUE_SEPARATOR, Evidence
 from proxy.sessions import Sessions
 from subsonic.envelope import parse
 from subsonic.errors import AnswerError
@@ -94,8 +94,9 @@ def observe(
         else:
             times = parameters.all("time")
             for number, song_id in enumerate(ids[:MOST_SCROBBLED]):
-                session.note_completed(song_id, at_s)
                 ago_s = _ago_s(times[number] if number < len(times) else "", wall_s)
+                if ago_s <= LATE_S:
+                    session.note_completed(song_id, at_s)
                 session.note_liking("plays", song_id, 1.0, at_s - ago_s)
     elif endpoint in ("star", "unstar"):
         for song_id in ids[:MOST_STARRED]:

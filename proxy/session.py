@@ -22,7 +22,7 @@ from typing import Final
 #: Takes what happens to a song in a session: kind (see catalog.history), song, value, time.
 Journal = Callable[[str, str, float, float], None]
 
-HEARD_KEPT: Final = 200
+HEARD_KEPT: Final = 500
 PLAYS_KEPT: Final = 100
 SERVED_KEPT: Final = 2000
 
@@ -34,6 +34,12 @@ QUEUE_SEPARATOR: Final = "\n"
 
 #: Served songs count against a song for this long.
 SERVED_TTL_S: Final = 3 * 3600.0
+
+#: What was heard does not come again for this long, while anything else is left.
+HEARD_TTL_S: Final = 8 * 3600.0
+
+#: A submission for a song that ended longer ago tells of another time, not of this session.
+LATE_S: Final = 20 * 60.0
 
 #: Songs that another call of the session is about to answer with are left to it for so long.
 RESERVED_S: Final = 2.0
@@ -160,11 +166,18 @@ class Session:
             self.playing = Playing(song_id, at_s, Evidence.STREAM)
 
     def note_completed(self, song_id: str, at_s: float) -> None:
-        """The client says that a song was heard. It may say so after the next one has begun."""
+        """The client says that a song was heard. It may say so after the next one has begun.
+
+        Some clients say nothing before: then this is how the session knows of the song.
+        """
+        if song_id not in self.heard:
+            _touch(self.heard, song_id, at_s, HEARD_KEPT)
+            if self.playing is not None and self.playing.song_id in self.heard:
+                self.heard.move_to_end(self.playing.song_id)
+        self._tell("completes", song_id, 0.0, at_s)
         for play in reversed(self.plays):
             if play.song_id == song_id:
                 play.completed = True
-                self._tell("completes", song_id, 0.0, at_s)
                 return
 
     def note_liking(self, kind: str, song_id: str, value: float, at_s: float) -> None:
@@ -232,10 +245,36 @@ class Session:
         """Songs of pools that still count, oldest first."""
         return [song for song, at_s in self.offered.items() if now_s - at_s <= SERVED_TTL_S]
 
-    def heard_lately(self, most: int, now_s: float) -> list[tuple[str, float]]:
-        """Songs heard: (song, seconds ago), latest first."""
-        latest = list(reversed(self.heard.items()))[:most]
-        return [(song, max(now_s - at_s, 0.0)) for song, at_s in latest]
+    def heard_lately(self, least: int, now_s: float) -> list[tuple[str, float]]:
+        """Songs heard: (song, seconds ago), latest first; the last `least` however long ago."""
+        ages = ((song, max(now_s - at_s, 0.0)) for song, at_s in reversed(self.heard.items()))
+        return [
+            (song, age_s)
+            for number, (song, age_s) in enumerate(ages)
+            if number < least or age_s <= HEARD_TTL_S
+        ]
+
+    def waiting(self, now_s: float) -> list[str]:
+        """Songs of short answers that the client may still have queued, oldest first.
+
+        A song of a later answer has not been heard yet: whoever plays that has left what came
+        before behind.
+        """
+        reached_s = max(
+            (
+                at_s
+                for song, at_s in self.served.items()
+                if self.heard.get(song, float("-inf")) >= at_s
+            ),
+            default=float("-inf"),
+        )
+        return [
+            song
+            for song, at_s in self.served.items()
+            if at_s >= reached_s
+            and now_s - at_s <= SERVED_TTL_S
+            and self.heard.get(song, float("-inf")) < at_s
+        ]
 
 
 def _touch(kept: OrderedDict[str, float], key: str, at_s: float, most: int) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from proxy.calls import Identity
 from proxy.observation import observe
+from proxy.session import HEARD_KEPT
 from proxy.sessions import Sessions
 from proxy.settings import SteeringSettings
 from proxy.steering import Steering
@@ -113,6 +114,39 @@ async def test_a_client_that_reports_nothing_still_gets_a_session(house: House) 
     assert not came & {str(song["id"]) for song in pool}
 
 
+async def listen(house: House, steps: int) -> list[str]:
+    """What is heard by who always takes the first song of eight, and reports both ways."""
+    heard = ["song0000"]
+    for _ in range(steps - 1):
+        now = heard[-1]
+        await house.call("scrobble", id=now, submission="false", client="radio")
+        await house.call("scrobble", id=now, submission="true", client="radio")
+        found = await ids(house, "getSimilarSongs2", id=now, count=8, client="radio")
+        assert len(found) == 8
+        heard.append(next(song for song in found if song != now))
+    return heard
+
+
+async def test_a_session_repeats_nothing_while_something_is_unheard(tmp_path: Path) -> None:
+    """Twenty answers of eight name the whole library, but only the first songs were heard."""
+    async with keep_house(tmp_path, server=FakeServer(150)) as house:
+        heard = await listen(house, 60)
+        assert len(set(heard)) == 60
+
+
+async def test_when_all_was_heard_the_longest_ago_comes_again(tmp_path: Path) -> None:
+    async with keep_house(tmp_path, server=FakeServer(40)) as house:
+        heard = await listen(house, 70)
+        for at, song in enumerate(heard):
+            assert song not in heard[max(at - 20, 0) : at]
+        why = await house.http.get(
+            f"{house.url}/segue/why", params={"u": "admin", "p": "sesame", "f": "json"}
+        )
+        (latest, *_) = why.json()["lists"]
+        terms = {reason["term"] for song in latest["songs"] for reason in song["why"]}
+        assert "heard_lately" in terms
+
+
 @pytest.mark.parametrize("n", [1, 2, 3])
 async def test_libraries_of_a_few_songs(tmp_path: Path, n: int) -> None:
     async with keep_house(tmp_path, server=FakeServer(n)) as house:
@@ -154,7 +188,7 @@ def test_a_flood_of_events_is_taken_and_bounded() -> None:
     assert time.perf_counter() - started < 3
     session = sessions.get(identity)
     assert session is not None
-    assert len(session.heard) <= 200
+    assert len(session.heard) <= HEARD_KEPT
     assert len(session.plays) <= 100
     assert session.skipped_lately(10.0) is not None
 

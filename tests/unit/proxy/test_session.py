@@ -4,7 +4,15 @@ import pytest
 
 from proxy.calls import Identity
 from proxy.observation import observe
-from proxy.session import OFFERED_KEPT, SERVED_KEPT, SERVED_TTL_S, Evidence, Session
+from proxy.session import (
+    HEARD_KEPT,
+    HEARD_TTL_S,
+    OFFERED_KEPT,
+    SERVED_KEPT,
+    SERVED_TTL_S,
+    Evidence,
+    Session,
+)
 from proxy.sessions import (
     MAX_SESSIONS,
     MAX_SESSIONS_OF_A_USER,
@@ -161,7 +169,43 @@ def test_scrobbles_of_a_client_without_other_reports_are_followed() -> None:
     report(sessions, "scrobble", 200, id="x", submission="true")
     report(sessions, "scrobble", 201, id="y")
     assert playing(sessions.peek(FEISHIN)) == "d"
-    assert sessions.peek(FEISHIN).heard_lately(2, 201) == [("d", 111.0), ("c", 141.0)]
+    # What was only called heard counts as heard, but is not what plays.
+    heard = sessions.peek(FEISHIN).heard_lately(2, 201)
+    assert heard == [
+        ("d", 111.0),
+        ("y", 0.0),
+        ("x", 1.0),
+        *zip("cba", (141, 171, 201), strict=True),
+    ]
+
+
+def test_what_was_heard_counts_for_hours_and_is_bounded() -> None:
+    session = Session()
+    for number in range(3 * HEARD_KEPT):
+        session.note_playing(f"s{number}", number, Evidence.STARTS)
+    last = 3.0 * HEARD_KEPT - 1
+    assert len(session.heard) == len(session.heard_lately(30, last)) == HEARD_KEPT
+    assert len(session.heard_lately(30, last + HEARD_TTL_S - 99)) == 100
+    assert len(session.heard_lately(30, last + HEARD_TTL_S + 1)) == 30
+
+
+def test_what_was_heard_offline_long_ago_is_not_of_this_session() -> None:
+    sessions = Sessions(Clock())
+    observe(sessions, FEISHIN, "scrobble", Parameters([("id", "x"), ("time", "1000")]), 5, 7200)
+    assert not sessions.peek(FEISHIN).heard
+
+
+def test_what_waits_in_the_queue_is_what_came_with_or_after_the_song_that_plays() -> None:
+    session = Session()
+    session.note_served(["a", "b", "c"], 10, pool=False)
+    assert session.waiting(11) == ["a", "b", "c"]
+    session.note_playing("b", 12, Evidence.STARTS)
+    assert session.waiting(13) == ["a", "c"]
+    session.note_served(["d", "e"], 14, pool=False)
+    assert session.waiting(15) == ["a", "c", "d", "e"]
+    session.note_playing("d", 16, Evidence.STARTS)
+    assert session.waiting(17) == ["e"]
+    assert session.waiting(14 + SERVED_TTL_S + 1) == []
 
 
 @pytest.mark.parametrize("state", ["stopped", "paused", ""])
