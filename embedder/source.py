@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -55,13 +55,30 @@ FEWEST_GUARDED: Final = 20
 MOST_GONE: Final = 0.5
 
 
+#: The fault of one entry and not of the mount, which would fail otherwise: no permission, a link
+#: that leads through a file, or to a name that is too long.
+_ONE_ENTRY: Final = frozenset({errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENAMETOOLONG})
+
+
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A music folder and its audio files, sorted by path. `remote`: it is not on this machine."""
+    """A music folder and its audio files, sorted by path. `remote`: it is not on this machine.
+
+    `denied` are files and folders below it that cannot be looked at, and why: what is known of
+    them, or of what lies below them, is not gone.
+    """
 
     folder: Path
     files: Sequence[FileFacts]
     remote: bool = False
+    denied: Mapping[str, str] = field(default_factory=dict)
+
+    def hides(self, path: str) -> bool:
+        """Whether a path may be there though it is not among the files."""
+        if not self.denied:
+            return False
+        parts = path.split("/")
+        return any("/".join(parts[:depth]) in self.denied for depth in range(1, len(parts) + 1))
 
 
 class MusicSource(Protocol):
@@ -89,14 +106,19 @@ class Folders:
     def listings(self) -> list[Listing]:
         """As in `MusicSource`; a folder named twice is listed once."""
         walked = {folder.resolve(): folder for folder in self._folders}
-        return [Listing(resolved, walk(folder)) for resolved, folder in walked.items()]
+        listings = []
+        for resolved, folder in walked.items():
+            denied: dict[str, str] = {}
+            files = walk(folder, denied)
+            listings.append(Listing(resolved, files, denied=denied))
+        return listings
 
     def open(self, folder: Path, file: FileFacts) -> None:
         """As in `MusicSource`."""
 
 
-def walk(root: Path) -> list[FileFacts]:
-    """Every audio file below a music folder, sorted by path.
+def walk(root: Path, denied: dict[str, str] | None = None) -> list[FileFacts]:
+    """Every audio file below a music folder, sorted by path; `denied` is filled as in `Listing`.
 
     Links are followed, but a folder that was seen already (a loop, or twice the same) is not
     entered again. Names that are not UTF-8 come as `os.fsdecode` gives them. Hidden files and
@@ -110,7 +132,8 @@ def walk(root: Path) -> list[FileFacts]:
             raise SourceError(
                 f"the music folder {root} is not there: is it mounted? (library.music, --music)"
             )
-        files = sorted(_walk(root, root, set()), key=lambda facts: os.fsencode(facts.path))
+        denied = {} if denied is None else denied
+        files = sorted(_walk(root, root, set(), denied), key=lambda facts: os.fsencode(facts.path))
     except OSError as error:
         raise SourceError(
             f"the music folder {root} cannot be read ({error.strerror or error}): nothing was"
@@ -136,14 +159,22 @@ def guard(root: Path, known: int, gone: int, most_gone: float = MOST_GONE) -> No
         )
 
 
-def _walk(folder: Path, root: Path, seen: set[tuple[int, int]]) -> Iterator[FileFacts]:
-    status = folder.stat()
-    identity = (status.st_dev, status.st_ino)
-    if identity in seen:
+def _walk(
+    folder: Path, root: Path, seen: set[tuple[int, int]], denied: dict[str, str]
+) -> Iterator[FileFacts]:
+    try:
+        status = folder.stat()
+        identity = (status.st_dev, status.st_ino)
+        if identity in seen:
+            return
+        seen.add(identity)
+        listed = os.scandir(folder)
+    except OSError as error:
+        if folder == root or not _passed_over(error, folder, root, denied):
+            raise
         return
-    seen.add(identity)
     folders: list[Path] = []
-    with os.scandir(folder) as entries:
+    with listed as entries:
         for entry in sorted(entries, key=lambda entry: os.fsencode(entry.name)):
             if entry.name.startswith("."):
                 continue
@@ -155,13 +186,23 @@ def _walk(folder: Path, root: Path, seen: set[tuple[int, int]]) -> Iterator[File
                     continue
                 facts = entry.stat()
             except OSError as error:
-                # A dangling link, one that leads to itself, or gone since the folder was listed.
-                if error.errno in {errno.ENOENT, errno.ELOOP}:
-                    continue
-                raise
+                if not _passed_over(error, Path(entry.path), root, denied):
+                    raise
+                continue
             if stat.S_ISREG(facts.st_mode):
                 path = Path(entry.path).relative_to(root).as_posix()
                 # A broken clock can date a file later than the library can write down.
                 yield FileFacts(path, facts.st_size, min(facts.st_mtime_ns, _LATEST_NS))
     for child in folders:
-        yield from _walk(child, root, seen)
+        yield from _walk(child, root, seen, denied)
+
+
+def _passed_over(error: OSError, path: Path, root: Path, denied: dict[str, str]) -> bool:
+    """Whether an error concerns one entry only; where it hides something, it is told."""
+    # A dangling link, one that leads to itself, or gone since the folder was listed.
+    if error.errno in {errno.ENOENT, errno.ELOOP}:
+        return True
+    if error.errno not in _ONE_ENTRY:
+        return False
+    denied[path.relative_to(root).as_posix()] = error.strerror or str(error)
+    return True

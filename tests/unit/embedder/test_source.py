@@ -1,10 +1,12 @@
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
 from embedder.errors import SourceError
-from embedder.source import guard, walk
+from embedder.source import Folders, guard, walk
+from tests.unit.embedder.test_job import Shelf
 
 
 def test_audio_is_found_sorted_and_nothing_else(tmp_path: Path) -> None:
@@ -62,3 +64,72 @@ def test_losing_most_tracks_at_once_stops(known: int, gone: int) -> None:
 @pytest.mark.parametrize(("known", "gone"), [(19, 19), (20, 10), (0, 0), (1000, 500)])
 def test_losing_fewer_is_life(known: int, gone: int) -> None:
     guard(Path("/music"), known, gone)
+
+
+def test_an_entry_that_cannot_be_looked_at_is_told_and_the_rest_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.mp3", "lost+found/x.mp3", "z.mp3"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "through.mp3").symlink_to("a.mp3/b.mp3")
+    (tmp_path / "long.mp3").symlink_to("n" * 300)
+    (tmp_path / "long").symlink_to("n" * 300)
+    fail_in(tmp_path / "lost+found", errno.EACCES, monkeypatch)
+    (listing,) = Folders([tmp_path]).listings()
+    assert [facts.path for facts in listing.files] == ["a.mp3", "z.mp3"]
+    assert set(listing.denied) == {"lost+found", "through.mp3", "long.mp3", "long"}
+    assert listing.denied["lost+found"] == "Permission denied"
+    assert listing.hides("lost+found/deep/y.mp3")
+    assert listing.hides("through.mp3")
+    assert not listing.hides("lost.mp3")
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENOTCONN])
+def test_a_mount_in_trouble_below_the_root_stops(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "album").mkdir()
+    (tmp_path / "a.mp3").write_bytes(b"x")
+    fail_in(tmp_path / "album", number, monkeypatch)
+    with pytest.raises(SourceError, match="nothing was changed"):
+        walk(tmp_path)
+
+
+def test_a_root_without_permission_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.mp3").write_bytes(b"x")
+    fail_in(tmp_path, errno.EACCES, monkeypatch)
+    with pytest.raises(SourceError, match="nothing was changed"):
+        walk(tmp_path)
+
+
+def test_what_lies_below_a_denied_folder_is_kept_and_told(
+    tmp_path: Path, shared_workers: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf = Shelf(tmp_path)
+    for number in range(3):
+        shelf.add(f"closed/{number}.wav", number, seconds=0.6)
+    shelf.add("open.wav", 3, seconds=0.6)
+    shelf.run()
+    with monkeypatch.context() as broken:
+        fail_in(shelf.music / "closed", errno.EACCES, broken)
+        for _ in range(4):  # more runs than it takes to forget what is gone
+            assert shelf.run().report.skipped == 1
+        shelf.run(prune=True)
+        failures = [(one.path, one.reason, one.detail) for one in shelf.failures()]
+        assert failures == [("closed", "unreadable", "Permission denied")]
+    assert len(shelf.tracks()) == 4
+    assert shelf.run().report.unchanged == 4
+    assert shelf.failures() == []
+
+
+def fail_in(folder: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let listing a folder fail, which root could by permissions not bring about."""
+    real = os.scandir
+
+    def scandir(path: Path) -> "os._ScandirIterator[str]":
+        if Path(path) == folder:
+            raise OSError(number, os.strerror(number), str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
