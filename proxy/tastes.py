@@ -12,6 +12,7 @@ import math
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
+from threading import Lock
 from time import time
 from typing import Final
 
@@ -115,6 +116,10 @@ class Tastes:
         self._ready: OrderedDict[Hashable, _Ready] = OrderedDict()
         self._wanted: set[Hashable] = set()
         self._counted: tuple[View, float, _House] | None = None
+        #: How often somebody was forgotten: what was begun before must not be kept after.
+        self._forgettings = 0
+        #: Held for moments only: the event loop takes it too.
+        self._lock = Lock()
         self.key: Callable[[str], Hashable] = fold_user
 
     def __len__(self) -> int:
@@ -139,7 +144,7 @@ class Tastes:
             song.starred = kind == "stars"
         elif kind == "rates":
             song.rating = int(value) if math.isfinite(value) and 0 <= value <= 5 else 0
-        self._wanted.add(user)
+        self._want(user)
         self._bound(kept)
 
     def _bound(self, kept: _User) -> None:
@@ -161,11 +166,14 @@ class Tastes:
 
     def forget(self, user: Hashable) -> None:
         """Everything of a user, by key."""
-        gone = self._users.pop(user, None)
-        self._songs -= len(gone.songs) if gone is not None else 0
-        self._counted = None
-        self._ready.pop(user, None)
-        self._wanted.discard(user)
+        with self._lock:
+            gone = self._users.pop(user, None)
+            self._songs -= len(gone.songs) if gone is not None else 0
+            self._forgettings += 1
+            self._counted = None
+            self._ready.pop(user, None)
+            self._wanted.discard(user)
+            self._wanted.update(self._ready)  # the house that they know counted this user
 
     def of(self, user: str, view: View) -> Taste | None:
         """A user's taste against a view, if it is ready; it is made ready if not."""
@@ -175,13 +183,18 @@ class Tastes:
         ready = self._ready.get(key)
         if ready is not None and ready.view is view:
             return ready.taste
-        self._wanted.add(key)
+        self._want(key)
         return None
+
+    def _want(self, user: Hashable) -> None:
+        with self._lock:
+            self._wanted.add(user)
 
     def refresh(self, view: View) -> None:
         """Make ready what was asked for or changed. Blocking: for a thread."""
-        wanted = self._wanted
-        self._wanted = set()
+        with self._lock:
+            wanted, self._wanted = self._wanted, set()
+            forgettings = self._forgettings
         most = max(READY_BYTES // max(4 * view.snapshot.n, 1), 4)
         now_s = self._wall_clock()
         house = self._house(view, now_s) if wanted else None
@@ -197,15 +210,21 @@ class Tastes:
                     gated.append(row)
                 likings.append(Liking(row, song.weight(now_s), now_s - song.heard_at_s))
             taste = taste_of(view.snapshot, likings, gated=frozenset(gated), house=house)
-            self._ready[user] = _Ready(view, taste)
-            self._ready.move_to_end(user)
-        while len(self._ready) > most:
-            self._ready.popitem(last=False)
+            with self._lock:
+                if forgettings != self._forgettings:  # its songs may be in all of this
+                    self._wanted |= wanted
+                    return
+                if self._users.get(user) is kept:
+                    self._ready[user] = _Ready(view, taste)
+                    self._ready.move_to_end(user)
+                while len(self._ready) > most:
+                    self._ready.popitem(last=False)
 
     def _house(self, view: View, now_s: float) -> _House:
         counted = self._counted
         if counted is not None and counted[0] is view and 0 <= now_s - counted[1] < HOUSE_S:
             return counted[2]
+        forgettings = self._forgettings
         returning: Counter[int] = Counter()
         for kept in list(self._users.values()):
             rows = {
@@ -215,7 +234,9 @@ class Tastes:
             }
             returning.update(rows)
         house = house_of(returning)
-        self._counted = (view, now_s, house)
+        with self._lock:
+            if forgettings == self._forgettings:
+                self._counted = (view, now_s, house)
         return house
 
     async def follow(self, knowledge: Knowledge) -> None:

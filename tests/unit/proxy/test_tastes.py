@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -205,6 +206,52 @@ def test_who_is_forgotten_is_forgotten_by_a_running_proxy(tmp_path: Path, view: 
         assert {event.user for event in history.since(0)} == {history.user_key("eve")}
     recorder.drop(recorder._forgotten())  # nothing more
     assert len(gone) == 2
+
+
+class Interrupted(Numbered):
+    """Links that do something in the middle, as another thread may."""
+
+    def __init__(self, after: int, act: Callable[[], None]) -> None:
+        self.left = after
+        self.act = act
+
+    def row(self, song_id: str) -> int | None:
+        self.left -= 1
+        if self.left == 0:
+            self.act()
+        return super().row(song_id)
+
+
+@pytest.mark.parametrize("after", range(1, 7))
+def test_who_is_forgotten_while_tastes_are_made_does_not_come_back(view: View, after: int) -> None:
+    """Three songs are looked at for the house, then three for the tastes."""
+    tastes = Tastes(wall_clock=Clock())
+    for user in ("bob", "eve", "kim"):
+        tastes.note(user, "stars", "s5", 0, NOW_S)
+    links = Interrupted(after, lambda: tastes.forget("bob"))
+    other = View(view.snapshot, cast("Links", links), 2)
+    tastes.refresh(other)
+    assert links.left <= 0
+    for user in ("eve", "kim", "bob"):
+        taste = ready(tastes, user, other)
+        assert taste.rows.tolist() == ([5] if user != "bob" else [])
+        assert taste.house is None
+
+
+def test_who_is_forgotten_is_no_longer_in_the_house(view: View) -> None:
+    """At once for whoever is new, and for the others once their tastes are made again."""
+    tastes = Tastes(wall_clock=Clock())
+    for user in ("bob", "eve", "kim"):
+        tastes.note(user, "stars", "s5", 0, NOW_S)
+    assert ready(tastes, "new", view).house is not None
+    tastes.forget("bob")
+    tastes.refresh(view)
+    for user in ("new", "eve", "kim"):
+        taste = tastes.of(user, view)
+        assert taste is not None
+        assert taste.house is None
+    assert ready(tastes, "another", view).house is None
+    assert len(tastes) == 2
 
 
 def test_old_events_are_a_taste_too(tmp_path: Path, view: View) -> None:
