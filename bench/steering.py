@@ -165,8 +165,8 @@ _LARGE: Final = (
     ("getRandomSongs", {"size": 10}, 3.0, None),
     ("getRandomSongs", {"size": 50}, 6.0, 1.2),
 )
-#: So often a call is made before it counts as warm: twelve pools of fifty are held back before one
-#: comes again, and two came before all that was kept was dropped.
+#: So often a call is made before it counts as warm: pools differ from call to call, and up to the
+#: eleventh held songs that were not kept yet.
 _WARMING: Final = 16
 
 #: The server goes on for a while after it has answered a report.
