@@ -31,6 +31,17 @@ class Runs(Database):
         with self._transaction() as db:
             db.execute("INSERT OR REPLACE INTO meta VALUES ('published', ?)", (token,))
 
+    def shard(self) -> str:
+        """Which part of the music this library has, such as "1/2"; "" for all of it."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = 'shard'").fetchone()
+        return "" if row is None else str(row[0])
+
+    def note_shard(self, shard: str) -> None:
+        """Remember what `shard` gives."""
+        if shard != self.shard():
+            with self._transaction() as db:
+                db.execute("INSERT OR REPLACE INTO meta VALUES ('shard', ?)", (shard,))
+
     def retired(self) -> dict[str, str]:
         """Models ("name=version") that are published no more, and each one's last snapshot."""
         row = self._db.execute("SELECT value FROM meta WHERE key = 'retired'").fetchone()

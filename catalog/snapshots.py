@@ -46,7 +46,7 @@ def kept_snapshots(data: Path) -> list[Kept]:
                 tracks=int(facts["tracks"]),
                 model=str(facts["model"]["name"]),
                 model_version=str(facts["model"]["version"]),
-                size_bytes=sum(int(one["bytes"]) for one in files.values()),
+                size_bytes=manifest.stat().st_size + sum(one["bytes"] for one in files.values()),
                 current=manifest.parent.name == current,
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -54,6 +54,16 @@ def kept_snapshots(data: Path) -> list[Kept]:
         if whole:
             found.append(kept)
     return sorted(found, key=lambda one: (one.published_s, one.version), reverse=True)
+
+
+def newer_snapshot(data: Path, published: str) -> str:
+    """The version that was published last, where an older one was put in force; else "".
+
+    `published` is what the library says was published (`Library.published`), its version last.
+    """
+    newest = published.rpartition(" ")[2]
+    kept = {one.version: one.current for one in kept_snapshots(data)}
+    return newest if kept.get(newest) is False and any(kept.values()) else ""
 
 
 def roll_back(data: Path, version: str = "") -> Kept:

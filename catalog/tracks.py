@@ -96,7 +96,8 @@ class Failure:
 class RunReport:
     """One run of the embedding job, in tracks, seconds, bytes and reads (round trips).
 
-    `audio_s` is the playing time of what was heard; `error` is "" where all was done.
+    `audio_s` is the playing time of what was heard; `error` is "" where all was done. `gone` tracks
+    are known but their files were absent; `forgotten` ones were so too often.
     """
 
     embedded: int = 0
@@ -111,6 +112,8 @@ class RunReport:
     copied: int = 0
     audio_s: float = 0.0
     model_version: str = ""
+    gone: int = 0
+    forgotten: int = 0
 
 
 @dataclass(frozen=True, slots=True)

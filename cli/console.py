@@ -41,6 +41,15 @@ def show_table(rows: Iterable[Sequence[str]], indent: str = "") -> None:
         print(indent + "  ".join([*cells, row[-1]]).rstrip())
 
 
+def count_text(count: int, one: str, more: str = "") -> str:
+    """A count for people; `more` is `one` with an s where it is not said.
+
+    >>> count_text(1, "copy", "copies")
+    '1 copy'
+    """
+    return f"{count} {one if count == 1 else more or one + 's'}"
+
+
 def size_text(size_bytes: float) -> str:
     """A size for people, in powers of 1000.
 

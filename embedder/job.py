@@ -132,6 +132,7 @@ class _Job:
             )
             for (root_id, path), why in plan.denied.items():
                 self._library.record_failure(root_id, FileFacts(path, 0, 0), UNREADABLE, why)
+            self._library.note_shard("" if task.shard.whole else str(task.shard))
             self._progress.planned(plan.files, len(todo))
             stop = threading.Event()
             with _stop_on_signals(stop):
@@ -140,7 +141,9 @@ class _Job:
                 broken_off = stop.is_set()
                 complete = not broken_off and len(todo) == len(plan.todo)
                 if complete:
-                    plan.settle_missing(self._library, prune=task.prune)
+                    forgotten = plan.settle_missing(self._library, prune=task.prune)
+                    self._report = replace(self._report, forgotten=forgotten)
+                self._report = replace(self._report, gone=len(self._library.missing()))
                 version = ""
                 self._library.sync()  # what is published must not outlive what it was made of
                 if task.shard.whole:

@@ -56,6 +56,7 @@ def join(
                     locks.enter_context(only_job(source))
             with Library.open(data) as library:
                 merged = merge(library, sources, advance=advance)
+                library.note_shard("")
                 models = _models(library)
                 snapshot = ""
                 if models:

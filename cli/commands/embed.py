@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catalog.library import Library
-from cli.console import duration_text, say, show, show_json, size_text
+from cli.console import count_text, duration_text, say, show, show_json, size_text
 from cli.errors import UsageError
 from cli.flags import add_data, add_json, add_setting, positive
+from cli.standing import merge_text, missing_text, newer_text, standing
 from cli.telling import Drawn, Events
 
 if TYPE_CHECKING:
@@ -179,10 +180,13 @@ def _watch(configuration: Configuration, task: Task, *, as_json: bool) -> int:
 
 def _tell(outcome: Outcome, data: Path, as_json: bool) -> int:
     failures = _failures(data)
+    with Library.open(data, read_only=True) as library:
+        facts = standing(library, data)
     if as_json:
         show_json(
             {
                 **asdict(outcome.report),
+                **facts,
                 "reason": outcome.reason,
                 "snapshot": outcome.snapshot or None,
                 "interrupted": outcome.interrupted,
@@ -190,7 +194,7 @@ def _tell(outcome: Outcome, data: Path, as_json: bool) -> int:
             }
         )
     else:
-        _show(outcome, failures)
+        _show(outcome, failures, facts, data)
     if outcome.interrupted:
         return _EXIT_INTERRUPTED
     return _EXIT_SKIPPED if outcome.report.skipped else 0
@@ -210,16 +214,27 @@ def _failures(data: Path) -> list[dict[str, Any]]:
         ]
 
 
-def _show(outcome: Outcome, failures: list[dict[str, Any]]) -> None:
+def _show(
+    outcome: Outcome, failures: list[dict[str, Any]], facts: dict[str, Any], data: Path
+) -> None:
     report = outcome.report
+    copies = count_text(report.copied, "copy", "copies")
     show(
-        f"{report.embedded} embedded, {report.copied} copies, {report.moved} moved,"
+        f"{report.embedded} embedded, {copies}, {report.moved} moved,"
         f" {report.unchanged} unchanged,"
         f" {report.skipped} skipped in {duration_text(report.seconds)}"
-        f" ({size_text(report.bytes_read)} read in {report.reads} pieces)"
+        f" ({size_text(report.bytes_read)} read in {count_text(report.reads, 'piece')})"
     )
+    forgotten = f"{report.forgotten} forgotten" if report.forgotten else ""
+    if gone := ", ".join(filter(None, (missing_text(facts), forgotten))):
+        show(gone)
     for failure in failures if report.skipped else ():
         show(f"skipped {failure['path']}: {failure['detail'] or failure['reason']}")
-    show(f"snapshot {outcome.snapshot}" if outcome.snapshot else "no snapshot was published")
+    if facts["shard"]:
+        show(merge_text(facts["shard"], data))
+    else:
+        show(f"snapshot {outcome.snapshot}" if outcome.snapshot else "no snapshot was published")
+    if facts["newer_snapshot"]:
+        show(newer_text(facts["newer_snapshot"]))
     if outcome.interrupted:
         say("interrupted; what is finished is kept, `segue embed` goes on from there")

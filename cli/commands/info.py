@@ -12,8 +12,17 @@ from catalog.library import Library
 from catalog.snapshot import FOLDER, MANIFEST, Snapshot, open_snapshot
 from catalog.snapshots import kept_snapshots
 from catalog.tracks import RunReport
-from cli.console import duration_text, moment_text, show, show_json, show_table, size_text
+from cli.console import (
+    count_text,
+    duration_text,
+    moment_text,
+    show,
+    show_json,
+    show_table,
+    size_text,
+)
 from cli.flags import add_data, add_json
+from cli.standing import merge_text, missing_text, newer_text, standing
 
 if TYPE_CHECKING:
     from cli.main import Compose
@@ -94,6 +103,7 @@ def gather(library: Library, snapshot: Snapshot | None, data: Path) -> dict[str,
         "last_attempt": None if attempt is None or attempt == run else asdict(attempt),
         "snapshots": [asdict(one) for one in kept_snapshots(data)],
         "switching": _switching(library, snapshot, attempt),
+        **standing(library, data),
     }
 
 
@@ -138,16 +148,23 @@ def _show(facts: dict[str, Any], data: Path) -> None:
     linked = f"{facts['linked']} of {facts['songs']} songs of the server"
     rows = [
         ("tracks", str(facts["tracks"])),
+        *((("", missing_text(facts)),) if facts["missing"] else ()),
         ("linked", linked if facts["songs"] else "nothing yet: run `segue link`"),
         ("model", facts["model"] or "none: nothing is published"),
         *(("analysed", _analysed_text(m)) for m in facts["models"]),
     ]
-    if snapshot is None:
+    if facts["shard"]:
+        rows.append(("shard", merge_text(facts["shard"], data)))
+    if snapshot is None and facts["shard"]:
+        rows.append(("snapshot", "none: a shard publishes nothing"))
+    elif snapshot is None:
         rows.append(("snapshot", "none: run `segue embed`"))
     else:
         tags = ", ".join(f"{count} {name}" for name, count in snapshot["tags"].items())
         rows.append(("snapshot", f"{snapshot['version']}, {snapshot['tracks']} tracks"))
         rows.append(("", f"{size_text(snapshot['bytes'])}" + (f", tags: {tags}" if tags else "")))
+    if facts["newer_snapshot"]:
+        rows.append(("", newer_text(facts["newer_snapshot"])))
     rows.append(("library", f"{data / 'library.db'}, {size_text(facts['library_bytes'])}"))
     rows += [("folder", folder) for folder in facts["folders"]]
     for older in facts["snapshots"]:
@@ -162,14 +179,18 @@ def _show(facts: dict[str, Any], data: Path) -> None:
         rows.append(
             (
                 "last run",
-                f"{run['embedded']} embedded, {run['copied']} copies, {run['moved']} moved,"
+                f"{run['embedded']} embedded, {count_text(run['copied'], 'copy', 'copies')},"
+                f" {run['moved']} moved,"
                 f" {run['skipped']} skipped, {run['unchanged']} unchanged in"
                 f" {duration_text(run['seconds'])}, {size_text(run['bytes_read'])} read in"
-                f" {run['reads']} pieces",
+                f" {count_text(run['reads'], 'piece')}"
+                + (f", {run['forgotten']} forgotten" if run["forgotten"] else ""),
             )
         )
     if attempt := facts["last_attempt"]:
-        rows.append(("since then", f"{attempt['embedded']} embedded, then: {attempt['error']}"))
+        # Of a first run there is nothing to be since.
+        since = "last run" if run is None else "since then"
+        rows.append((since, f"{attempt['embedded']} embedded, then: {attempt['error']}"))
     rows += [("failed", f"{count}: {reason}") for reason, count in facts["failures"].items()]
     show_table(rows)
     for failure in facts.get("failed_files", ()):

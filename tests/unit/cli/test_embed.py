@@ -76,6 +76,56 @@ def test_embed_then_again_then_similar(segue: Segue, music: Path) -> None:
     assert (info["tracks"], info["model"]) == (3, "segue-1")
 
 
+def test_what_is_gone_and_forgotten_is_told(segue: Segue, music: Path) -> None:
+    embed = ("embed", "--music", str(music), "--model", "timbre")
+    assert "0 copies" in segue(*embed).out
+    (music / "Tones" / "1.wav").unlink()
+    (music / "copy.wav").write_bytes((music / "Tones" / "2.wav").read_bytes())
+    told = segue(*embed).out
+    assert "1 gone (forgotten after 2 more runs without them)" in told
+    assert "0 embedded, 1 copy, 0 moved" in told
+    (music / "Tones" / "3.wav").unlink()
+    assert "2 gone (forgotten after 1 to 2 more runs without them)" in segue(*embed).out
+    assert "2 gone (forgotten after 1 to 2" in segue("info").out
+    report = json.loads(segue(*embed, "--json").out)
+    assert (report["gone"], report["forgotten"]) == (1, 1)
+    assert report["missing"] == [{"tracks": 1, "runs_left": 1}]
+    info = json.loads(segue("info", "--json").out)
+    assert (info["missing"], info["last_run"]["forgotten"]) == (report["missing"], 1)
+    assert "1 forgotten" in segue("info").out
+    assert "\n1 forgotten\n" in segue(*embed).out
+    assert " gone (" not in segue(*embed).out + segue("info").out
+
+
+def test_a_shard_says_what_is_next(segue: Segue, music: Path) -> None:
+    embed = ("embed", "--music", str(music), "--model", "timbre", "--data", "p1")
+    told = segue(*embed, "--shard", "1/2").out
+    assert "this is shard 1/2; next: segue merge p1 … --data DIR" in told
+    info = segue("info", "--data", "p1").out
+    assert "this is shard 1/2; next: segue merge p1 …" in info
+    assert "run `segue embed`" not in info
+    assert json.loads(segue("info", "--data", "p1", "--json").out)["shard"] == "1/2"
+    segue(*embed)
+    assert json.loads(segue("info", "--data", "p1", "--json").out)["shard"] is None
+
+
+def test_after_a_rollback_the_older_snapshot_is_named_as_such(segue: Segue, music: Path) -> None:
+    embed = ("embed", "--music", str(music), "--model", "timbre")
+    segue(*embed)
+    write_tone(music / "4.wav", 900)
+    newest = json.loads(segue(*embed, "--json").out)["snapshot"]
+    info = json.loads(segue("info", "--json").out)
+    assert info["newer_snapshot"] is None
+    sizes = {one["version"]: one["size_bytes"] for one in info["snapshots"]}
+    assert sizes[newest] == info["snapshot"]["bytes"]
+    assert "an older" not in segue("info").out
+    segue("rollback")
+    for told in (segue("info").out, segue(*embed).out):
+        assert "an older snapshot is in force since `segue rollback`" in told
+        assert f"`segue rollback {newest}`" in told
+    assert json.loads(segue(*embed, "--json").out)["newer_snapshot"] == newest
+
+
 def test_skipped_files_are_listed_and_exit_3(segue: Segue, music: Path) -> None:
     (music / "noise.mp3").write_bytes(b"this is no audio" * 100)
     result = segue("embed", "--music", str(music))

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from catalog.library import Library
+from catalog.tracks import RunReport
 from tests.unit.cli.conftest import Segue
 
 
@@ -56,6 +57,15 @@ def test_before_the_first_snapshot(segue: Segue, data: Path) -> None:
     assert facts["snapshot"] is None
     assert facts["model"] is None
     assert "run `segue embed`" in segue("info", "--data", str(data)).out
+
+
+def test_a_first_run_that_was_stopped_is_the_last_run(segue: Segue, tmp_path: Path) -> None:
+    with Library.open(tmp_path / "new") as library:
+        library.finish_run(library.start_run(), RunReport(embedded=2, error="interrupted"))
+    told = segue("info", "--data", "new").out
+    assert "last run" in told
+    assert "2 embedded, then: interrupted" in told
+    assert "since then" not in told
 
 
 def test_without_a_library(segue: Segue) -> None:
