@@ -48,7 +48,7 @@ def tell(
 ) -> tuple[Reason, ...]:
     """A reason for each term of `values` (term → signed contribution); audio always, 0 never.
 
-    tagged: the seeds' tags, see `terms.mean_tags`.
+    A term without a text is told by its name. tagged: the seeds' tags, see `terms.mean_tags`.
     """
     told: list[Reason] = []
     for term, value in values.items():
@@ -61,7 +61,7 @@ def tell(
             other = "moods and tags alike" if value > 0 else "moods and tags differ"
             told.append(Reason(term, value, f"both {', '.join(shared)}" if shared else other))
         else:
-            told.append(Reason(term, value, _TEXTS[term][value < 0]))
+            told.append(Reason(term, value, _TEXTS.get(term, (term, term))[value < 0]))
     return tuple(told)
 
 

@@ -1,0 +1,35 @@
+"""Every term of the score has its words, and its place where terms are judged."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+from bench import ablation
+from ranker import reasons
+from ranker.settings import RankingSettings
+from tests.unit.ranker.library import styled
+
+SETTINGS = RankingSettings()
+TERMS = {entry.name for entry in fields(RankingSettings)} - {"explore", "breadth"}  # the knobs
+
+#: Told by what they are made of; hub is a part of audio, and house only decides between equals.
+WITHOUT_A_TEXT = {"audio", "tags", "hub", "house"}
+
+
+def test_every_term_has_a_text() -> None:
+    assert set(reasons._TEXTS) == TERMS - WITHOUT_A_TEXT | {"diversity"}  # the knob breadth's term
+    assert all(any(texts) for texts in reasons._TEXTS.values())
+
+
+def test_every_term_is_switched_off_once_by_the_benchmark() -> None:
+    assert set(ablation.TERMS) == TERMS - {"audio"} | {"breadth"}
+    assert len(ablation.TERMS) == len(set(ablation.TERMS))
+
+
+def test_a_term_without_a_text_is_told_by_its_name(tmp_path: Path) -> None:
+    snapshot = styled(tmp_path, [0, 1])
+    values = {"audio": 0.5, "weather": 0.25, "moon": -0.25}
+    told = reasons.tell(snapshot, [], 0, values, SETTINGS)
+    assert [(one.term, one.value) for one in told] == list(values.items())
+    assert [one.text for one in told[1:]] == ["weather", "moon"]
