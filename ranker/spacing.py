@@ -46,6 +46,12 @@ _PER_SONGS: Final = 10
 UNRELATED: Final = 0.0
 ALIKE: Final = 0.25
 
+#: Of the songs chosen another artist's goes before a second one by the same, unless its score is
+#: lower by more than so many songs' repetition. Where the first song is always taken, of 165, the
+#: same artist came twice in a row 13.6 % of the time without, 9.6 % at 1 and 4.8 % at 2, the
+#: cosine from song to song being .383, .384 and .367.
+TURN_COST: Final = 2.0
+
 _DECAY: Final = 0.5 ** (1 / HALF_LIFE)
 
 
@@ -131,7 +137,29 @@ def order(
             came[1] += albums == albums[at]
         if breadth:
             np.maximum(closest, vectors @ vectors[at], out=closest)  # (r, d) @ (d,) -> (r,)
-    return placed
+    before = snapshot.artist[recent[:1]].tolist()
+    most = TURN_COST * float(weights[0])
+    return _alternated(placed, artists, scores, before[0] if before else -1, most)
+
+
+def _alternated(
+    placed: list[Placed], artists: NDArray[np.int32], scores: Float32, before: int, most: float
+) -> list[Placed]:
+    """The same songs, where another artist's comes first if it costs no more than `most` of score.
+
+    Some players take the first song of an answer. before: who comes before the answer, -1 unknown.
+    """
+    left, ordered = placed.copy(), list[Placed]()
+    while left:
+        first = left[0]
+        if before >= 0 and artists[first.at] == before:
+            least = scores[first.at] - most
+            others = (one for one in left if artists[one.at] != before and scores[one.at] >= least)
+            first = next(others, first)
+        left.remove(first)
+        ordered.append(first)
+        before = int(artists[first.at])
+    return ordered
 
 
 class _Room:

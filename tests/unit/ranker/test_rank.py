@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from catalog.kinds import LIVE, NAMES, SEASONAL
-from ranker import gates, terms
+from ranker import gates, spacing, terms
 from ranker.picks import Context, Pick, Seed
 from ranker.query import Query
 from ranker.rank import rank
@@ -87,6 +87,19 @@ def test_artists_are_spaced(tmp_path: Path) -> None:
     context = Context(heard=(0, 1, 2))
     after = rank(snapshot, [Seed(0)], context, replace(SETTINGS, artist_repetition=1), 2)
     assert {artists[pick.row] for pick in after} == {1, 2}
+
+
+def test_another_artist_goes_first_where_that_costs_little() -> None:
+    placed = [spacing.Placed(at) for at in range(4)]
+    artists = np.array([7, 7, 8, -1], np.int32)
+    scores = np.array([1.0, 0.9, 0.5, 0.4], np.float32)
+
+    def order(before: int, most: float) -> list[int]:
+        return [one.at for one in spacing._alternated(placed, artists, scores, before, most)]
+
+    assert order(7, 0.6) == [2, 0, 3, 1]
+    assert order(7, 0.1) == [0, 1, 2, 3]
+    assert order(-1, 0.6) == order(8, 0.6) == [0, 2, 1, 3]
 
 
 @pytest.mark.parametrize(
