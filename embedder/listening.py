@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,11 @@ _SYNC_EVERY_S: Final = 5.0
 
 #: One bad sector is a bad sector; so many files that fail to be read in a row are a bad mount.
 _MOST_TROUBLES: Final = 3
+
+#: After a wish to stop the files in hand have so long; what is not finished then is not stored.
+_MOST_STOPPING_S: Final = 10.0
+#: How soon a wish to stop is seen while a long file is waited for.
+_LOOK_EVERY_S: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,7 @@ class Listening:
         forecast = Forecast(file for _, file in todo)
         waiting = deque(todo)
         running: deque[tuple[int, FileFacts, Future[Heard]]] = deque()
-        told = False
+        stopped_s: float | None = None
         synced_s = time.monotonic()
         with (
             Workers(self._settings.timeout_s) as processes,
@@ -85,24 +90,31 @@ class Listening:
         ):
             try:
                 while running or (waiting and not stop.is_set()):
+                    if stop.is_set() and stopped_s is None:
+                        stopped_s = time.monotonic()
+                        waiting.clear()
+                        running = deque(one for one in running if not one[2].cancel())
+                        self._progress.stopping(len(running))
+                        continue
+                    if stopped_s is not None and time.monotonic() - stopped_s > _MOST_STOPPING_S:
+                        processes.kill()
+                        break
                     while waiting and len(running) < workers * _IN_FLIGHT_PER_WORKER:
                         root_id, file = waiting.popleft()
                         future = pool.submit(self._hear_one, processes, root_id, file)
                         running.append((root_id, file, future))
                         self._futures[root_id, file.path] = future
+                    if not wait([running[0][2]], _LOOK_EVERY_S).done:
+                        continue
                     # In order, so that the same music always gets the same track numbers.
                     self._settle(forecast, *running.popleft())
                     if time.monotonic() - synced_s >= _SYNC_EVERY_S:
                         self._library.sync()
                         synced_s = time.monotonic()
-                    if stop.is_set():
-                        waiting.clear()
-                        running = deque(one for one in running if not one[2].cancel())
-                        if not told:
-                            self._progress.stopping(len(running))
-                            told = True
-            except BaseException:
+            except BaseException as error:
                 pool.shutdown(wait=False, cancel_futures=True)
+                if not isinstance(error, Exception):  # who asks again wants the end at once
+                    processes.kill()
                 raise
 
     def _hear_one(self, processes: Workers, root_id: int, file: FileFacts) -> Heard:

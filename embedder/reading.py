@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
+from embedder.errors import DOES_NOT_DECODE, DecodingError
+
 #: Measured on 4-minute files: 32 KiB reads 2-5 % of a small file more, 64 KiB 5-12 %; smaller
 #: blocks save nothing, for the windows are fetched in one piece.
 BLOCK_BYTES: Final = 4 * 1024
@@ -25,6 +27,10 @@ _CACHE_BYTES: Final = 16 * 2**20
 _FIRST_READ_BYTES: Final = 16 * 1024
 _MOST_READ_AHEAD_BYTES: Final = 2**20
 _LARGE_BYTES: Final = 3 * 2**20
+
+
+#: No file's windows lie in more: a broken one, mostly holes, would be read for hours.
+MOST_READ_BYTES: Final = 2 * 2**30
 
 
 class Source(Protocol):
@@ -136,6 +142,8 @@ class CachedFile:
 
     def _load(self, first: int, count: int) -> None:
         offset = first * BLOCK_BYTES
+        if self.bytes_read > MOST_READ_BYTES:
+            raise DecodingError(DOES_NOT_DECODE, f"no end of it in {MOST_READ_BYTES >> 20} MiB")
         started = self._clock()
         content = self._source.read_at(offset, min(count * BLOCK_BYTES, self.size_bytes - offset))
         self.waited_s += self._clock() - started

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
@@ -64,6 +65,9 @@ _MOST_VALUES_PER_S: Final = 192_000
 
 _START_S: Final = 60.0
 _END_S: Final = 2.0
+
+#: A file may take so many times as long as it may be silent: some go on for ever.
+_MOST_TIMES: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,11 @@ class _Process:
 
     def hear(self, timeout_s: float | None = None) -> dict[str, Any]:
         """The next message that is more than a sign of life, or a wish for bytes."""
+        most_s = _MOST_TIMES * self._timeout_s
+        end_s = time.monotonic() + most_s
         while True:
+            if time.monotonic() > end_s:
+                raise TimeoutError(f"it was not done after {most_s:g} s")
             message: dict[str, Any] = json.loads(self.hear_bytes(timeout_s))
             if message["kind"] == "read":
                 self._read(int(message["offset"]), int(message["size"]))
@@ -147,7 +155,7 @@ class _Process:
     def hear_bytes(self, timeout_s: float | None = None) -> bytes:
         try:
             if not self._connection.poll(timeout_s or self._timeout_s):
-                raise TimeoutError("no sign of life")
+                raise TimeoutError(f"nothing was read or decoded for {self._timeout_s:g} s")
             return self._connection.recv_bytes()
         except TimeoutError:
             raise
@@ -161,6 +169,10 @@ class _Process:
                 return f"its decoder died of {signal.Signals(-code).name}"
             return f"its decoder ended with status {code}"
         return "its decoder closed the connection"
+
+    def kill(self) -> None:
+        """End it whatever it is at; who waits for it sees it die."""
+        self._process.kill()
 
     def let_go(self) -> None:
         """Close our end of the socket, at which it ends by itself."""
@@ -186,6 +198,7 @@ class Workers:
         self._all: set[_Process] = set()
         self._lock = threading.Lock()
         self._heavy = threading.Lock()
+        self._killed = False
 
     def __enter__(self) -> Self:
         return self
@@ -202,6 +215,13 @@ class Workers:
             process.let_go()
         for process in processes:  # they have been ending side by side
             process.end()
+
+    def kill(self) -> None:
+        """End all workers at once, and start none again: what they are at is lost."""
+        with self._lock:
+            self._killed = True
+            for process in self._all:
+                process.kill()
 
     def listen(
         self,
@@ -229,13 +249,11 @@ class Workers:
                 heard = self._ask(process, root / file.path, choose, source, likely_known)
             except _DiedError as error:
                 self._discard(process)
-                if last:
+                if last or self._killed:
                     raise DecodingError(CRASHED, error.how) from error
             except TimeoutError as error:
                 self._discard(process)
-                raise DecodingError(
-                    TIMED_OUT, f"nothing was read or decoded for {self._timeout_s:g} s"
-                ) from error
+                raise DecodingError(TIMED_OUT, str(error)) from error
             except DecodingError:
                 self._idle.put(process)
                 raise
@@ -311,6 +329,8 @@ class Workers:
         process = _Process(self._timeout_s)
         with self._lock:
             self._all.add(process)
+            if self._killed:
+                process.kill()
         return process
 
     def _discard(self, process: _Process) -> None:

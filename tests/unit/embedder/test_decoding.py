@@ -1,3 +1,4 @@
+import os
 import pickle
 import struct
 import time
@@ -14,6 +15,7 @@ from mutagen.id3 import APIC, ID3, TIT2, TPE1, UFID
 from mutagen.mp4 import MP4, MP4Cover
 
 from catalog.tracks import Float32
+from embedder import reading
 from embedder.decoding import AudioFile
 from embedder.errors import DecodingError
 from embedder.excerpts import Excerpts, resample
@@ -202,6 +204,19 @@ def test_a_session_description_opens_no_socket(name: str, tmp_path: Path) -> Non
         fetch(path)
     assert caught.value.reason == "not-audio"
     assert time.monotonic() - started_s < 2.0
+
+
+def test_a_file_that_is_mostly_a_hole_is_not_read_for_ever(
+    tmp_path: Path, recordings: Recordings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "MOST_READ_BYTES", 20 * 2**20)
+    path = tmp_path / "hole.flac"
+    path.write_bytes(recordings.get(chirp, 70, ".flac").read_bytes()[:100_000])
+    os.truncate(path, 20 * 2**30)
+    with AudioFile(path) as audio:
+        with pytest.raises(DecodingError, match="no end of it in 20 MiB"):
+            audio.listen(audio.recognise()).decode()
+        assert audio.bytes_read < 25 * 2**20
 
 
 def test_a_missing_file_is_unreadable(tmp_path: Path) -> None:

@@ -1,14 +1,17 @@
 """What the job survives: decoders that die, reads that hang, mounts that go away."""
 
 import os
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from catalog.library import Library
 from catalog.settings import LibrarySettings
-from embedder import workers
+from embedder import listening, workers
 from embedder.errors import SourceError
 from embedder.job import Outcome, Task, embed
 from embedder.settings import EmbeddingSettings
@@ -103,3 +106,59 @@ def test_prune_forgets_at_once_what_is_gone(shelf: Shelf) -> None:
     library = LibrarySettings(music=(str(shelf.music),), data=str(shelf.data))
     embed(library, EmbeddingSettings(model="timbre"), Task(prune=True))
     assert len(shelf.tracks()) == 5
+
+
+def test_a_stop_does_not_wait_for_a_file_without_end(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy(shelf, "9-hang.wav")
+    monkeypatch.setattr(listening, "_MOST_STOPPING_S", 0.3)
+    outcome, took_s = interrupted(shelf, times=1)
+    assert outcome is not None
+    assert outcome.interrupted
+    assert outcome.report.embedded == 4
+    assert outcome.snapshot
+    assert reasons(shelf) == {}  # it was not at fault: the next run hears it
+    assert took_s < 10.0
+
+
+def test_asked_twice_it_stops_at_once(shelf: Shelf) -> None:
+    copy(shelf, "9-hang.wav")
+    outcome, took_s = interrupted(shelf, times=2)
+    assert outcome is None
+    assert took_s < listening._MOST_STOPPING_S
+    assert len(shelf.tracks()) == 4
+    assert reasons(shelf) == {}
+
+
+def test_a_file_that_goes_on_and_on_is_given_up(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "_MOST_TIMES", 2)
+    copy(shelf, "1-endless.wav")
+    assert run(shelf).report.embedded == 4
+    assert reasons(shelf) == {"1-endless.wav": "timed-out"}
+    assert "not done after 2 s" in shelf.failures()[0].detail
+
+
+def interrupted(shelf: Shelf, times: int) -> tuple[Outcome | None, float]:
+    """A run that is asked to stop when all but what hangs is heard: what it gave, and when."""
+    asked_s = time.monotonic()
+
+    class Impatient(Heard):
+        def advanced(self, path: str, result: str, detail: str) -> None:
+            nonlocal asked_s
+            super().advanced(path, result, detail)
+            if len(self.files) == 4:
+                asked_s = time.monotonic()
+                for number in range(times):
+                    delay = threading.Timer(0.5 * number, os.kill, (os.getpid(), signal.SIGINT))
+                    delay.start()
+
+    library = LibrarySettings(music=(str(shelf.music),), data=str(shelf.data))
+    settings = EmbeddingSettings(model="timbre", workers=1, timeout_s=60)
+    try:
+        outcome = embed(library, settings, progress=Impatient())
+    except KeyboardInterrupt:
+        outcome = None
+    return outcome, time.monotonic() - asked_s

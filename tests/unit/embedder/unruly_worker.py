@@ -3,12 +3,27 @@
 import errno
 import os
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import ClassVar
 
 from embedder import worker
 
 
+class UnrulyWorker(worker.Worker):
+    """Lets a source say that it lives."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        UnrulySource.worker = self
+
+    def say_alive(self) -> None:
+        self._say(kind="alive")
+
+
 class UnrulySource(worker._WatchedSource):
+    worker: ClassVar[UnrulyWorker]
+
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._name = path.name
@@ -18,6 +33,9 @@ class UnrulySource(worker._WatchedSource):
             os.abort()
         if "hang" in self._name:
             time.sleep(60)
+        while "endless" in self._name:
+            time.sleep(0.2)
+            self.worker.say_alive()
         for name in ("EIO", "ENOTCONN", "ESTALE", "ETIMEDOUT"):
             if name in self._name:
                 self.failure = OSError(getattr(errno, name), os.strerror(getattr(errno, name)))
@@ -27,4 +45,5 @@ class UnrulySource(worker._WatchedSource):
 
 if __name__ == "__main__":
     worker._WatchedSource = UnrulySource  # type: ignore[misc]
+    worker.Worker = UnrulyWorker  # type: ignore[misc]
     worker.main()
