@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
-from urllib.parse import quote_from_bytes, urlencode
+from urllib.parse import quote, urlencode
 
 from proxy.calls import FORM_TYPE, Headers
 from proxy.fetching import Fetching, Read
@@ -101,7 +101,6 @@ class Asker:
             for name, value in headers
             if name.lower() not in _ABOUT_THE_BODY and not name.lower().startswith(b"if-")
         ]
-        self._slots = asyncio.Semaphore(CONCURRENCY)
         self._cutter = Cutter("song")
         #: What is kept of this login; to be set once the upstream has said ok to it.
         self.shelf: Shelf | None = None
@@ -114,27 +113,22 @@ class Asker:
             AnswerError: an answer that is no Subsonic answer.
             RefusedError: a failed one.
         """
+        method, path, more = self._way(endpoint)
         encoded = self._login
         if parameters:
-            encoded += b"&" + urlencode(parameters).encode("ascii")
-        target = b"/rest/%s.view" % endpoint.encode("ascii")
-        headers = list(self._headers)
+            encoded += b"&" + urlencode(parameters, quote_via=quote).encode("ascii")
+        headers = [*self._headers, *more]
         body: bytes | None = None
-        method = b"GET"
         if self._by_form:
-            method, body = b"POST", encoded
-            headers += [
-                (b"content-type", FORM_TYPE),
-                (b"content-length", b"%d" % len(encoded)),
-            ]
+            body = encoded
+            headers.append((b"content-length", b"%d" % len(encoded)))
         else:
-            target += b"?" + encoded
-        async with self._slots:
-            response = await self._upstream.request(method, target, headers, body)
-            try:
-                content = await response.read(MAX_ANSWER_BYTES)
-            finally:
-                await response.aclose()
+            path += b"?" + encoded
+        response = await self._upstream.request(method, path, headers, body)
+        try:
+            content = await response.read(MAX_ANSWER_BYTES)
+        finally:
+            await response.aclose()
         if response.status != 200:
             raise AnswerError(f"the upstream answered {endpoint} with status {response.status}")
         answer = parse(content, is_xml=self._is_xml)
@@ -182,18 +176,22 @@ class Asker:
 
     def _reads(self, song_ids: Sequence[str]) -> list[Read]:
         """getSong for each of these, as it goes over the wire."""
-        upstream = self._upstream
-        path = upstream.origin.base_path + b"/rest/getSong.view"
-        ids = [b"&id=" + quote_from_bytes(song_id.encode()).encode() for song_id in song_ids]
+        method, path, more = self._way("getSong")
+        line = b"%b %b%b" % (method, self._upstream.origin.base_path, path)
+        tail = self._upstream.tail_of([*self._headers, *more])
+        ids = (quote(song_id, safe="").encode("ascii") for song_id in song_ids)
+        queries = [b"%b&id=%b" % (self._login, song_id) for song_id in ids]
         if not self._by_form:
-            tail = upstream.tail_of(self._headers)
-            before, after = b"GET %b?%b" % (path, self._login), b" HTTP/1.1\r\n" + tail
-            return [Read(before + song_id + after) for song_id in ids]
-        tail = upstream.tail_of([*self._headers, (b"content-type", FORM_TYPE)])
-        head = b"POST %b HTTP/1.1\r\ncontent-length: %%d\r\n" % path.replace(b"%", b"%%")
-        return [
-            Read(head % len(self._login + song_id) + tail, self._login + song_id) for song_id in ids
-        ]
+            return [Read(b"%b?%b HTTP/1.1\r\n%b" % (line, query, tail)) for query in queries]
+        head = line + b" HTTP/1.1\r\ncontent-length: "
+        return [Read(b"%b%d\r\n%b" % (head, len(query), tail), query) for query in queries]
+
+    def _way(self, endpoint: str) -> tuple[bytes, bytes, Headers]:
+        """Method, path below the upstream's base, and headers beside the client's own."""
+        path = b"/rest/%b.view" % endpoint.encode("ascii")
+        if self._by_form:
+            return b"POST", path, [(b"content-type", FORM_TYPE)]
+        return b"GET", path, []
 
     def _taken(self, song_id: str, status: int, body: bytes) -> SeenSong | Missing:
         if status != 200:
