@@ -33,7 +33,8 @@ def changes(
     """Yields whenever it is time to look at the folders again; for ever, the first time at once.
 
     Local folders are watched, and a change counts when nothing has followed it for `quiet_s`; a
-    copy that takes an hour is heard when it is done. Where a folder is on a network mount, which
+    copy that takes an hour is heard when it is done. A folder that is taken away is told of at
+    once, and watched again when it is back. Where a folder is on a network mount, which
     tells of no change, or nothing can watch it, the time has come every `poll_s`. No folder: the
     music is on a server, and polled.
     """
@@ -42,7 +43,7 @@ def changes(
     if not reason:
         say(f"watching {', '.join(map(str, folders))}")
         try:
-            yield from _watched(folders, quiet_s)
+            yield from _watched(folders, quiet_s, sleep)
         except (OSError, RuntimeError) as error:  # watchfiles: the system's limit of watches
             reason = f"the folders cannot be watched ({error})"
     say(f"{reason}: looking every {poll_s:g} s")
@@ -87,7 +88,9 @@ def mount_kind(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str
     return kind
 
 
-def _watched(folders: Sequence[Path], quiet_s: float) -> Iterator[None]:
+def _watched(
+    folders: Sequence[Path], quiet_s: float, sleep: Callable[[float], None]
+) -> Iterator[None]:
     from watchfiles import Change, watch
 
     def counts(change: Change, path: str) -> bool:
@@ -97,23 +100,45 @@ def _watched(folders: Sequence[Path], quiet_s: float) -> Iterator[None]:
         # A folder that was moved in or out is told of, its files are not.
         return os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES or Path(path).is_dir()  # noqa: PTH122
 
-    # When the first change came that nobody looked at yet. What came during the first look, which
-    # may have taken a day, nobody watched: one more look follows.
-    looked_s = began_s = time.monotonic()
-    # Changes come one by one; an empty set says that there was none for `quiet_s`. (Its own
-    # debouncing would not wait for the end of one long copy.)
-    for found in watch(
-        *folders,
-        watch_filter=counts,
-        debounce=100,
-        rust_timeout=max(round(quiet_s * 1000), 1),
-        yield_on_timeout=True,
-        force_polling=False,
-        ignore_permission_denied=True,
-    ):
-        now_s = time.monotonic()
-        began_s = began_s or (now_s if found else 0.0)
-        rested = began_s and (not found or now_s - began_s >= _LONGEST_WAIT_S)
-        if rested or now_s - looked_s >= _LOOK_ANYWAY_S:
-            looked_s, began_s = now_s, 0.0
-            yield
+    while True:
+        standing = _identities(folders)
+        if None in standing:  # told by the look before; nothing can be watched until it is back
+            sleep(quiet_s)
+            continue
+        # When the first change came that nobody looked at yet. What came during the first look,
+        # which may have taken a day, nobody watched: one more look follows.
+        looked_s = began_s = time.monotonic()
+        # Changes come one by one; an empty set says that there was none for `quiet_s`. (Its own
+        # debouncing would not wait for the end of one long copy.)
+        for found in watch(
+            *folders,
+            watch_filter=counts,
+            debounce=100,
+            rust_timeout=max(round(quiet_s * 1000), 1),
+            yield_on_timeout=True,
+            force_polling=False,
+            ignore_permission_denied=True,
+        ):
+            now_s = time.monotonic()
+            # Of a folder that was taken away or mounted over nothing is told any more.
+            if _identities(folders) != standing:
+                yield
+                break
+            began_s = began_s or (now_s if found else 0.0)
+            rested = began_s and (not found or now_s - began_s >= _LONGEST_WAIT_S)
+            if rested or now_s - looked_s >= _LOOK_ANYWAY_S:
+                looked_s, began_s = now_s, 0.0
+                yield
+
+
+def _identities(folders: Sequence[Path]) -> list[tuple[int, int] | None]:
+    """Which folders they are, None for one that is not there."""
+    found: list[tuple[int, int] | None] = []
+    for folder in folders:
+        try:
+            facts = folder.stat()
+        except OSError:
+            found.append(None)
+        else:
+            found.append((facts.st_dev, facts.st_ino) if folder.is_dir() else None)
+    return found

@@ -163,6 +163,7 @@ def _watch(configuration: Configuration, task: Task, *, as_json: bool) -> int:
     settings = configuration.embedding
     server = configuration.library.source == "server"
     folders = [] if server else [Path(folder).absolute() for folder in configuration.library.music]
+    trouble = ""
     for _ in changes(folders, quiet_s=settings.quiet_s, poll_s=settings.poll_s, say=say):
         try:
             outcome = _embed(configuration, task, as_json)
@@ -170,8 +171,13 @@ def _watch(configuration: Configuration, task: Task, *, as_json: bool) -> int:
             # A mount that is away comes back; without any folder nothing ever will.
             if not (server or folders):
                 raise
-            say(f"segue: {error}")
+            if str(error) != trouble:  # once, however often it is looked at
+                say(f"segue: {error}")
+            trouble = str(error)
             continue
+        if trouble:
+            say("segue: the music is there again")
+            trouble = ""
         _tell(outcome, configuration.data, as_json)
         if outcome.interrupted:
             return _EXIT_INTERRUPTED

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -97,3 +98,28 @@ def test_music_that_comes_moves_and_goes(polled: bool, tmp_path: Path) -> None:
     assert ("looking every 1 s" in err) == polled
     assert out.count("1 embedded") == 1
     assert "0 embedded, 0 copies, 1 moved" in out
+
+
+def test_a_folder_that_goes_away_is_told_once_and_when_it_is_back(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("watchfiles")
+    music, data = tmp_path / "music", tmp_path / "data"
+    write_tone(music / "1.wav", 150.0, seconds=1)
+    with watching(music, data, polled=False, folder=tmp_path) as process:
+        assert process.stderr is not None
+        heard: list[str] = []
+        Thread(target=heard.extend, args=[process.stderr], daemon=True).start()
+        wait_for(lambda: published(data) == {"1.wav"}, "the first look")
+        wait_for(lambda: "watching " in "".join(heard), "watching")
+        music.rename(tmp_path / "away")
+        gone = f"segue: the music folder {music} is not there: is it mounted?"
+        wait_for(lambda: gone in "".join(heard), "a folder that went")
+        write_tone(tmp_path / "away/2.wav", 450.0, seconds=1)
+        (tmp_path / "away").rename(music)
+        wait_for(lambda: published(data) == {"1.wav", "2.wav"}, "a folder that came back")
+        wait_for(lambda: "segue: the music is there again" in "".join(heard), "it is said")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 130
+    told = "".join(heard)
+    assert (told.count(gone), told.count("is there again")) == (1, 1)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import wave
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,31 @@ def test_what_is_gone_and_forgotten_is_told(segue: Segue, music: Path) -> None:
     assert "1 forgotten" in segue("info").out
     assert "\n1 forgotten\n" in segue(*embed).out
     assert " gone (" not in segue(*embed).out + segue("info").out
+
+
+def test_watching_tells_once_that_the_music_is_away(
+    segue: Segue, music: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = music.with_name("away")
+
+    def looks(*_: object, **__: object) -> Iterator[None]:
+        yield
+        music.rename(away)
+        yield
+        yield
+        away.rename(music)
+        yield
+        yield
+
+    monkeypatch.setattr("embedder.watching.changes", looks)
+    result = segue("embed", "--watch", "--music", str(music), "--model", "timbre")
+    assert result.code == 0
+    said = [line for line in result.err.splitlines() if line.startswith("segue: ")]
+    assert [line.split(" (")[0] for line in said] == [
+        f"segue: the music folder {music} is not there: is it mounted?",
+        "segue: the music is there again",
+    ]
+    assert result.out.count("3 unchanged") == 2
 
 
 def test_a_shard_says_what_is_next(segue: Segue, music: Path) -> None:

@@ -47,6 +47,23 @@ def test_a_song_that_comes_is_told_once_it_has_come_to_rest(tmp_path: Path) -> N
     assert said == [f"watching {tmp_path}"]
 
 
+def test_a_folder_that_was_away_is_watched_again(tmp_path: Path) -> None:
+    pytest.importorskip("watchfiles")
+    music, away = tmp_path / "music", tmp_path / "away"
+    music.mkdir()
+    looks = watch([music], [])
+    next(looks)
+    next(looks)
+    music.rename(away)
+    next(looks)
+    threading.Timer(0.3, away.rename, [music]).start()
+    next(looks)  # it is back
+    assert music.is_dir()
+    threading.Timer(0.3, (music / "1.mp3").write_bytes, [b"x"]).start()
+    next(looks)
+    assert (music / "1.mp3").exists()
+
+
 def test_a_network_mount_and_a_server_are_polled() -> None:
     said: list[str] = []
     slept: list[float] = []
