@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from catalog.snapshot import Snapshot, TagGroup
 from catalog.tracks import Float32
+from ranker import labels
 from ranker.picks import Context, Seed
 from ranker.query import Likeness, Query, faded, unit
 from ranker.taste import Taste
@@ -199,17 +200,17 @@ def mean_tags(snapshot: Snapshot, seeds: Sequence[Seed]) -> list[Float32]:
     return [weights @ group.scores[rows].astype(np.float32) for group in groups]
 
 
-def shared_tags(
-    snapshot: Snapshot, tagged: Sequence[Float32], row: int, most: int = 3
-) -> list[str]:
-    """The labels that a row has most in common with the seeds, strongest first."""
+def shared_tags(snapshot: Snapshot, tagged: Sequence[Float32], row: int) -> list[str]:
+    """Up to three musical labels that a row has most in common with the seeds, strongest first."""
     found: list[tuple[float, str]] = []
-    for group, theirs in zip(snapshot.tag_groups.values(), tagged, strict=True):
+    for (name, group), theirs in zip(snapshot.tag_groups.items(), tagged, strict=True):
         both = np.minimum(group.scores[row], theirs)
         found += [
-            (float(both[i]), group.labels[i]) for i in np.flatnonzero(both > OWN_TAG_Z).tolist()
+            (float(both[i]), group.labels[i])
+            for i in np.flatnonzero(both > OWN_TAG_Z).tolist()
+            if labels.tellable(name, group.labels[i])
         ]
-    return [label for _, label in sorted(found, key=lambda pair: (-pair[0], pair[1]))[:most]]
+    return labels.told(label for _, label in sorted(found, key=lambda pair: (-pair[0], pair[1])))
 
 
 def own_tags(group: TagGroup, row: int) -> dict[str, float]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from catalog.snapshot import Snapshot
 from catalog.tracks import Float32
+from ranker import labels
 from ranker.errors import WordsError
 from ranker.lexicon import LEXICON, LONGEST
 from ranker.picks import Context, Pick, Reason
@@ -140,7 +141,7 @@ def _word_pick(
         for label, z in own_tags(group, row).items()
         if weights[name][group.labels.index(label)] > 0
     }
-    best = sorted(meant, key=lambda label: -meant[label])[:3]
+    best = labels.told(sorted(meant, key=lambda label: -meant[label]))
     text = ", ".join(best) if best else "nearest to the words, none of them strongly"
     reasons = [Reason("words", score, text)]
     if penalty:
