@@ -75,6 +75,27 @@ def profile(words: str, snapshot: Snapshot) -> dict[str, Float32]:
     return weights
 
 
+def understood(words: str, snapshot: Snapshot) -> tuple[list[str], list[str]]:
+    """Which words and phrases say how music sounds, with what turns them, and which are not known.
+
+    As `profile` takes them: a word whose labels this snapshot has none of is not known.
+    """
+    labels_there = {
+        label.lower() for group in snapshot.tag_groups.values() for label in group.labels
+    }
+    known: list[str] = []
+    unknown: list[str] = []
+    turns: list[str] = []
+    for word in _phrases(words):
+        if word in _TURNS:
+            turns.append(word)
+        elif word not in _FILLERS:
+            there = labels_there.intersection(_entries(word, labels_there))
+            (known if there else unknown).append(" ".join([*turns, word]) if there else word)
+            turns = []
+    return known, unknown
+
+
 def rank_words(
     words: str,
     snapshot: Snapshot,

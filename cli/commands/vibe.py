@@ -6,12 +6,12 @@ import argparse
 from typing import TYPE_CHECKING
 
 from catalog.library import Library
-from cli.console import show_json
+from cli.console import say, show_json
 from cli.flags import add_data, add_json, positive
 from cli.picks import pick_json, published, show_picks
 from cli.seeds import Finder
 from ranker.picks import Context
-from ranker.words import rank_words
+from ranker.words import rank_words, understood
 
 if TYPE_CHECKING:
     from cli.main import Compose
@@ -40,8 +40,12 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
     """Rank by the words, print."""
     configuration = compose("library", "ranking")
     snapshot = published(configuration.data)
-    picks = rank_words(
-        " ".join(arguments.words), snapshot, Context(), configuration.ranking, arguments.count
+    words = " ".join(arguments.words)
+    picks = rank_words(words, snapshot, Context(), configuration.ranking, arguments.count)
+    known, unknown = understood(words, snapshot)
+    say(
+        f"understood: {', '.join(known)}"
+        + (f"; not known: {', '.join(unknown)}" if unknown else "")
     )
     if arguments.json:
         with Library.open(configuration.data, read_only=True) as library:

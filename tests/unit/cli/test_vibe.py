@@ -25,3 +25,10 @@ def test_words_that_say_nothing_are_one_line(segue: Segue, data: Path) -> None:
     result = segue("vibe", "xyzzy", "--data", str(data))
     assert result.code == 1
     assert len(result.err.splitlines()) == 1
+
+
+def test_what_was_understood_is_told_beside_the_list(segue: Segue, data: Path) -> None:
+    result = segue("vibe", "very", "happy", "xyzzy", "--data", str(data))
+    assert result.code == 0
+    assert "understood: very happy; not known: xyzzy" in result.err
+    assert "not known" not in segue("vibe", "happy", "--data", str(data)).err
