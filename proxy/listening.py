@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Scope, Send
 from proxy import calls
 from proxy.calls import Asked, Headers
 from proxy.logins import Logins
-from proxy.observation import LONGEST_ID, WRITES, OkTap, observe
+from proxy.observation import LONGEST_ID, OkTap, changes, observe
 from proxy.replay import ReplayedBody
 from proxy.sessions import Sessions
 from proxy.shelves import Shelves
@@ -62,7 +62,7 @@ class Listening:
         parameters = asked.parameters
         if native:
             parameters = Parameters([("id", calls.native_song_id(scope["path"]) or "")])
-        writes = asked.endpoint in WRITES
+        writes = changes(asked.endpoint, parameters)
         unclear = True
 
         def judge(said_ok: bool | None) -> None:

@@ -51,12 +51,25 @@ MOST_STARRED: Final = 100
 #: What a scrobble says of when a song was heard, at most so long ago (in ms since 1970).
 MOST_AGO_S: Final = 400 * 86_400.0
 
-#: Calls after which a song that was shown before may look different to its user.
-WRITES: Final = frozenset(("scrobble", "star", "unstar", "setRating"))
+#: Calls after which a song that was shown before may look different to its user; see `changes`.
+WRITES: Final = frozenset(
+    ("scrobble", "star", "unstar", "setRating", "createBookmark", "deleteBookmark")
+)
 
 OBSERVED: Final = frozenset(
     ("reportPlayback", "getTranscodeDecision", "savePlayQueue", "savePlayQueueByIndex", *WRITES)
 )
+
+
+def changes(endpoint: str, parameters: Parameters) -> bool:
+    """Whether a song that was shown before may look different to its user after an observed call.
+
+    Plays, stars, ratings and bookmarks are part of a song. A report of playback counts as a play
+    once it tells of the end (OpenSubsonic, playbackReport).
+    """
+    if endpoint == "reportPlayback":
+        return parameters.first("state") == "stopped"
+    return endpoint in WRITES
 
 
 def observe(

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import pytest
 
 from catalog.history import FILE_NAME, History
+from proxy.observation import WRITES
 from proxy.settings import SteeringSettings
 from proxy.steering import Steering
 from proxy.tastes import Tastes
@@ -144,6 +145,9 @@ async def test_songs_in_xml_are_kept_as_they_were(house: House) -> None:
     {"endpoint": "unstar", "id": "song0006"},
     {"endpoint": "setRating", "id": "song0006", "rating": "4"},
     {"endpoint": "scrobble", "id": "song0006"},
+    {"endpoint": "createBookmark", "id": "song0006", "position": "5000"},
+    {"endpoint": "deleteBookmark", "id": "song0006"},
+    {"endpoint": "reportPlayback", "mediaId": "song0006", "mediaType": "song", "state": "stopped"},
 ])  # fmt: skip
 async def test_what_a_user_changes_is_seen_in_the_next_answer(
     house: House, write: dict[str, str]
@@ -155,6 +159,17 @@ async def test_what_a_user_changes_is_seen_in_the_next_answer(
     assert house.server.asked("getSong") >= asked + 40
     shown = next((s for s in songs if s["id"] == "song0006"), {})
     assert bool(shown.get("starred")) == (write["endpoint"] == "star")
+    assert bool(shown.get("bookmarkPosition")) == (write["endpoint"] == "createBookmark")
+
+
+@pytest.mark.parametrize("state", ["starting", "playing", "paused"])
+async def test_a_report_that_counts_no_play_leaves_what_is_kept(house: House, state: str) -> None:
+    """They come every few seconds."""
+    await house.call("ping")
+    await house.songs("getSimilarSongs", id="song0002", count=50)
+    kept = steering(house).shelves.size_bytes
+    await house.call("reportPlayback", mediaId="song0006", mediaType="song", state=state)
+    assert steering(house).shelves.size_bytes == kept > 0
 
 
 async def test_what_one_user_was_shown_is_never_shown_to_another(house: House) -> None:
@@ -196,9 +211,9 @@ async def test_what_strangers_claim_to_have_changed_empties_nobodys_shelf(house:
     await house.songs("getSimilarSongs", id="song0002", count=50)
     kept = steering(house).shelves.size_bytes
     assert kept > 0
-    for write in ("star", "unstar", "scrobble", "setRating"):
-        await house.call(write, id="song0006", rating="4", p="guess")
-        await house.call(write, id="song0006", rating="4", user="bob")
+    for write in sorted(WRITES):
+        await house.call(write, id="song0006", rating="4", position="1", p="guess")
+        await house.call(write, id="song0006", rating="4", position="1", user="bob")
     assert steering(house).shelves.size_bytes == kept
     await house.call("star", id="song0006")
     assert steering(house).shelves.size_bytes == 0

@@ -40,6 +40,7 @@ class User:
     folders: tuple[int, ...]
     stars: dict[str, str] = field(default_factory=dict)
     ratings: dict[str, int] = field(default_factory=dict)
+    bookmarks: dict[str, int] = field(default_factory=dict)
 
 
 def child(i: int, n: int) -> dict[str, Any]:
@@ -178,6 +179,8 @@ class FakeServer:
                 public["starred"] = user.stars[song["id"]]
             if song["id"] in user.ratings:
                 public["userRating"] = user.ratings[song["id"]]
+            if song["id"] in user.bookmarks:
+                public["bookmarkPosition"] = user.bookmarks[song["id"]]
             return public
 
         if endpoint in ("stream", "download") and p.get("id") not in ids:
@@ -193,6 +196,12 @@ class FakeServer:
             return "ok", {}
         if endpoint == "setRating":
             user.ratings[p["id"]] = int(p["rating"])
+            return "ok", {}
+        if endpoint == "createBookmark":
+            user.bookmarks[p["id"]] = int(p["position"])
+            return "ok", {}
+        if endpoint == "deleteBookmark":
+            user.bookmarks.pop(p["id"], None)
             return "ok", {}
         if endpoint == "getTranscodeDecision":
             return "ok", {"transcodeDecision": {"canDirectPlay": True}}
