@@ -6,6 +6,7 @@ server's access log; servers that refuse token login (supysonic) get the passwor
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,12 @@ from subsonic.songs import ServerSong
 PAGE: Final = 500
 NATIVE_PAGE: Final = 2000
 _TIMEOUT_S: Final = 30.0
+#: No page of songs is longer, with the lyrics of all of them, and no library has more songs: a
+#: server that goes on has gone wrong.
+_MOST_ANSWER_BYTES: Final = 128 * 2**20
+_MOST_SONGS: Final = 3_000_000
+#: An answer may take so many times as long as the server may be silent.
+_MOST_TIMES: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +96,7 @@ class Client:
             headers={"User-Agent": CLIENT_NAME},
             trust_env=False,  # the one server that is configured, and no proxy from the environment
         )
+        self._timeout_s = timeout_s
         self._username = settings.username
         self._password = read_password(settings)
         self._in_clear = False
@@ -111,8 +119,24 @@ class Client:
         return await self._send("POST", url, **options)
 
     async def _send(self, method: str, url: str, **options: Any) -> httpx2.Response:
+        content = bytearray()
         try:
-            return await self._http.request(method, self._base + url, **options)
+            async with (
+                asyncio.timeout(_MOST_TIMES * self._timeout_s),
+                self._http.stream(method, self._base + url, **options) as response,
+            ):
+                async for chunk in response.aiter_bytes():
+                    content += chunk
+                    if len(content) > _MOST_ANSWER_BYTES:
+                        raise AnswerError(
+                            f"{self._base} answered {url.partition('?')[0]} with more than"
+                            f" {_MOST_ANSWER_BYTES >> 20} MiB: is upstream.url a Subsonic server?"
+                        )
+                return httpx2.Response(response.status_code, content=bytes(content))
+        except TimeoutError as error:
+            raise UnreachableError(
+                f"no end of the answer from {self._base} in {_MOST_TIMES * self._timeout_s:g} s"
+            ) from error
         except httpx2.HTTPError as error:
             raise UnreachableError(
                 f"no answer from {self._base} ({_why(error)}): is the server running, and is"
@@ -206,6 +230,7 @@ class Client:
                 known.add(song.song_id)
                 yield song
             offset += len(page)
+            self._check_count(offset)
 
     async def native_songs(self) -> list[ServerSong] | None:
         """Every song with its true path, from Navidrome's own API; None where there is none."""
@@ -230,6 +255,12 @@ class Client:
             if len(page) < NATIVE_PAGE:
                 return songs
             start += len(page)
+            self._check_count(start)
+
+    def _check_count(self, songs: int) -> None:
+        """Raise AnswerError where a server lists songs without end."""
+        if songs > _MOST_SONGS:
+            raise AnswerError(f"{self._base} lists more than {_MOST_SONGS} songs: it has no end")
 
 
 def _why(error: httpx2.HTTPError) -> str:
@@ -248,7 +279,7 @@ def _token(response: httpx2.Response) -> str | None:
         return None
     try:
         document = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     token = document.get("token") if isinstance(document, dict) else None
     return token if isinstance(token, str) else None
@@ -259,7 +290,7 @@ def _list(response: httpx2.Response) -> list[dict[str, Any]] | None:
         return None
     try:
         document = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(document, list) or not all(isinstance(row, dict) for row in document):
         return None

@@ -36,7 +36,11 @@ _ATTEMPTS: Final = 5
 _FIRST_WAIT_S: Final = 0.5
 _LONGEST_WAIT_S: Final = 60.0
 
-_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+#: More digits than the length of any file has are nobody's honest answer.
+_RANGE: Final = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
+_NUMBER: Final = re.compile(r"[0-9]{1,19}")
+#: A refusal is a few hundred bytes; what is longer is none.
+_MOST_REFUSAL_BYTES: Final = 64 * 1024
 _REFUSED: Final = (MISSING_PARAMETER, WRONG_LOGIN, TOKEN_UNSUPPORTED)
 
 
@@ -160,7 +164,7 @@ class Downloads:
             skip = 0
             if status == 200:
                 length = response.headers.get("Content-Length", "")
-                found, skip = (int(length) if length.isdigit() else total), start
+                found, skip = (int(length) if _NUMBER.fullmatch(length) else total), start
             else:
                 match = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
                 if status != 206 or not match or int(match[1]) != start:
@@ -184,7 +188,7 @@ class Downloads:
     def _explain(self, response: httpx2.Response, in_clear: bool) -> None:
         """A refusal: log in otherwise, or raise what it means."""
         try:
-            answer = parse(response.read(), is_xml="xml" in response.headers["Content-Type"])
+            answer = parse(_start_of(response), is_xml="xml" in response.headers["Content-Type"])
             code, message = (0, "") if answer.ok else answer.error
         except (AnswerError, KeyError):
             code, message = 0, f"status {response.status_code}"
@@ -212,9 +216,19 @@ class Downloads:
             self._sleep(wait_s)
 
 
+def _start_of(response: httpx2.Response) -> bytes:
+    """As much of an answer as a refusal can have: some never end."""
+    content = bytearray()
+    for chunk in response.iter_raw():
+        content += chunk
+        if len(content) >= _MOST_REFUSAL_BYTES:
+            break
+    return bytes(content)
+
+
 def _seconds(text: str) -> float:
     """`Retry-After` in seconds; dates are rare here and count as none."""
-    return float(text) if text.isdigit() else 0.0
+    return float(text) if _NUMBER.fullmatch(text) else 0.0
 
 
 def _lost(error: httpx2.HTTPError | None, base: str) -> OSError:

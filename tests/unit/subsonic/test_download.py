@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import errno
+import json
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from subsonic import client
+from subsonic.client import Client
 from subsonic.download import Downloads
+from subsonic.errors import AnswerError
 from subsonic.settings import UpstreamSettings
 
 CONTENT = bytes(range(256)) * 40
@@ -23,6 +28,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     mood = ""
     busy = 2
+    told = 0
     asked: list[tuple[str, str, dict[str, list[str]]]]
     at_once = 0
     most_at_once = 0
@@ -60,6 +66,20 @@ class Handler(BaseHTTPRequestHandler):
         elif mood == "busy" and self.server.busy:
             self.server.busy -= 1
             self._send(503, b"", {"Retry-After": "7"})
+        elif mood == "talks":
+            self._go_on("application/json")
+        elif mood == "pages":
+            songs = [{"id": str(len(self.server.asked)), "path": "a.mp3", "size": 9, "title": "a"}]
+            answer = {"status": "ok", "version": "1.16.1", "searchResult3": {"song": songs}}
+            told = json.dumps({"subsonic-response": answer}).encode()
+            self._send(200, told, {"Content-Type": "application/json"})
+        elif mood == "digits":
+            self._send(206, b"", {"Content-Range": f"bytes 0-4999/{'9' * 6000}"})
+        elif mood == "superscripts":
+            self._send(206, b"", {"Content-Range": "bytes \u00b2-\u00b2/\u00b2"})
+        elif mood == "patience" and self.server.busy:
+            self.server.busy -= 1
+            self._send(503, b"", {"Retry-After": "9" * 400 if self.server.busy else "\u00b2"})
         elif mood == "down":
             self.close_connection = True
         elif (mood == "get" and method == "POST") or mood == "whole":
@@ -92,6 +112,17 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(length if length >= 0 else len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _go_on(self, kind: str) -> None:
+        """Answer without end, or until nobody listens."""
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.end_headers()
+        self.close_connection = True
+        with suppress(OSError):
+            while True:
+                self.wfile.write(b" " * 65_536)
+                self.server.told += 65_536
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass
@@ -209,3 +240,56 @@ def test_no_more_at_once_and_no_faster_than_allowed(server: Server) -> None:
             thread.join()
     assert 1 <= server.most_at_once <= 2
     assert now[0] >= 5.0  # 60,000 bytes, the first second's worth at once
+
+
+def test_a_refusal_without_end_is_read_no_further(server: Server, downloads: Downloads) -> None:
+    server.mood = "talks"
+    with pytest.raises(OSError, match="refused the download") as caught:
+        read(downloads)
+    assert caught.value.errno == errno.EACCES
+    assert server.told < 64 * 2**20
+
+
+@pytest.mark.parametrize("mood", ["digits", "superscripts"])
+def test_a_range_that_is_no_number_is_one_clear_error(
+    mood: str, server: Server, downloads: Downloads
+) -> None:
+    server.mood = mood
+    with pytest.raises(OSError, match="answered a range with status 206") as caught:
+        read(downloads)
+    assert caught.value.errno == errno.EIO
+    server.mood = ""
+    assert read(downloads) == CONTENT[:5000]  # the next song
+
+
+def test_a_wait_that_is_no_number_counts_as_none(
+    server: Server, downloads: Downloads, slept: list[float]
+) -> None:
+    server.mood = "patience"
+    assert read(downloads) == CONTENT[:5000]
+    assert slept == [0.5, 1.0]
+
+
+@pytest.mark.anyio
+async def test_a_listing_without_end_is_one_clear_error(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.mood = "talks"
+    monkeypatch.setattr(client, "_MOST_ANSWER_BYTES", 2**20)
+    settings = UpstreamSettings(f"http://127.0.0.1:{server.server_port}", "me", "secret")
+    async with Client(settings) as asking:
+        with pytest.raises(AnswerError, match="with more than 1 MiB"):
+            await asking.native_songs()
+    assert server.told < 64 * 2**20
+
+
+@pytest.mark.anyio
+async def test_a_list_that_always_has_another_page_ends(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.mood = "pages"
+    monkeypatch.setattr(client, "_MOST_SONGS", 5)
+    settings = UpstreamSettings(f"http://127.0.0.1:{server.server_port}", "me", "secret")
+    async with Client(settings) as asking:
+        with pytest.raises(AnswerError, match="more than 5 songs"):
+            [song async for song in asking.songs()]
