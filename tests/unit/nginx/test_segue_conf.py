@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import urllib.error
 import urllib.request
@@ -14,8 +15,11 @@ from typing import Any
 
 import pytest
 
+from proxy.observation import OBSERVED
+from proxy.steering import STEERED as STEERED_BY_SEGUE
 from tests.unit.nginx.front import (
     CONFIGURATIONS,
+    FOLDER,
     free_port,
     nginx_in_front,
     nginx_program,
@@ -24,7 +28,8 @@ from tests.unit.nginx.front import (
 
 STEERED = ("getSimilarSongs", "getSimilarSongs2.view", "getRandomSongs")
 REPORTS = ("scrobble.view", "reportPlayback", "star", "unstar", "setRating", "savePlayQueue.view",
-           "savePlayQueueByIndex", "getTranscodeDecision")  # fmt: skip
+           "savePlayQueueByIndex", "getTranscodeDecision", "createBookmark",
+           "deleteBookmark.view")  # fmt: skip
 OTHERS = ("/rest/ping.view", "/rest/getSong", "/rest/stream?id=1", "/app/", "/api/song",
           "/api/song/1/x", "/rest/getSimilarSongs3", "/rest/scrobbles", "/api/events")  # fmt: skip
 
@@ -93,6 +98,23 @@ def ask(url: str, body: bytes | None = None, **headers: str) -> dict[str, Any]:
         told = json.load(answer)
         assert isinstance(told, dict)
         return told
+
+
+def test_every_call_that_segue_answers_or_observes_is_sent_to_it() -> None:
+    """Read from the file, with and without an nginx: a call that is added here goes there too."""
+    text = (FOLDER / "segue-intercept.conf").read_text("utf-8")
+    locations = re.findall(r"location ~ (\^/rest/\S+) \{(.*?)\n    \}", text, re.DOTALL)
+    sent = [re.compile(path) for path, inside in locations if "//segue_or_navidrome" in inside]
+    repeated = [re.compile(path) for path, inside in locations if "non_idempotent" in inside]
+    known = STEERED_BY_SEGUE | OBSERVED
+    for endpoint in known:
+        for path in (f"/rest/{endpoint}", f"/rest/{endpoint}.view"):
+            assert [one.search(path) is not None for one in sent].count(True) == 1, path
+            once = endpoint in ("scrobble", "reportPlayback")
+            assert any(one.search(path) for one in repeated) is not once, path
+    named = {name for path in sent for name in re.findall(r"[a-zA-Z]{4,}\d?", path.pattern)}
+    assert named - {"rest", "view"} == (known | {"getSimilarSongs2"}) - {"getSimilarSongs"}
+    assert {one.removesuffix(".view") for one in (*STEERED, *REPORTS)} == known
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
