@@ -18,6 +18,7 @@ from catalog.library import FILE_NAME, Library
 from catalog.snapshot import open_snapshot
 from cli.console import size_text
 from cli.errors import not_installed
+from cli.standing import merge_text
 from subsonic.client import Client
 from subsonic.errors import MISSING_PARAMETER, FailedAnswer, SubsonicError
 
@@ -148,6 +149,7 @@ def check_catalog(data: Path) -> Iterator[Check]:
             tracks = library.count_tracks()
             songs, linked = library.count_songs()
             failures = len(library.failures())
+            shard = library.shard()
     except CatalogError as error:
         yield Check("library", "fail", str(error))
         return
@@ -163,6 +165,8 @@ def check_catalog(data: Path) -> Iterator[Check]:
     else:
         if snapshot is None:
             todo = "run `segue embed`; until then everything is passed on as it is"
+            if shard:
+                todo = merge_text(shard, data)
             yield Check("snapshot", "warn", "nothing is published", todo)
         else:
             text = f"{snapshot.version}: {snapshot.n} tracks by {snapshot.model.name}, sha256 right"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from catalog.library import Library
 from catalog.tracks import Tags, Track
-from cli.console import duration_text, show, show_json, show_table, size_text
+from cli.console import duration_text, say, show, show_json, show_table, size_text
 from cli.flags import add_data, add_json
 from cli.picks import published
 
@@ -180,6 +180,9 @@ def find(data: Path) -> list[list[File]]:
             for root in {file.track.root_id for files in families.values() for file in files}
             if _reachable(library, root, folders.get(root, ""))
         }
+        for root in {file.track.root_id for files in families.values() for file in files}:
+            if root not in reachable:
+                say(f"segue: {folders.get(root, '')} cannot be looked at: as the last run found it")
     with ThreadPoolExecutor(_LOOKERS) as pool:
         there = {
             file.track.track_id: file

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from catalog.library import Library
 from catalog.settings import LibrarySettings
 from cli import checks
 from proxy.settings import ServerSettings
@@ -115,6 +116,13 @@ def test_catalog_says_which_part_is_wrong(data: Path) -> None:
     found = list(checks.check_catalog(data))
     assert found[1].status == "fail"
     assert "sha256" in found[1].text
+
+
+def test_a_part_of_the_music_is_to_be_merged(tmp_path: Path) -> None:
+    with Library.open(tmp_path) as library:
+        library.note_shard("1/2")
+    (todo,) = [one.todo for one in checks.check_catalog(tmp_path) if one.name == "snapshot"]
+    assert "next: segue merge" in todo
 
 
 def test_port_free_taken_or_ours(server: str) -> None:

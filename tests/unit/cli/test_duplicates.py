@@ -115,6 +115,8 @@ def test_a_file_that_is_gone_is_no_duplicate(segue: Segue, data: Path) -> None:
     assert families(segue, data) == [], "as the last run found them"
     (data.parent / "music").mkdir()
     assert families(segue, data) == [], "an empty mount point tells nothing"
+    said = segue("duplicates", "--data", str(data)).err
+    assert said == f"segue: {data.parent / 'music'} cannot be looked at: as the last run found it\n"
 
 
 @pytest.mark.parametrize("turned", [False, True])
