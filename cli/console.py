@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
+
+#: What steers a terminal instead of being shown: control characters, C1 too, and what turns the
+#: direction of the text around it. Marks and joiners within words stay.
+_STEERING: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """A text in one line, as a terminal may have it: names of files and tags can hold anything.
+
+    >>> printable("a\\x1b[31mb")
+    'a\\\\x1b[31mb'
+    """
+    return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def say(message: str) -> None:
     """Tell the person something that is not a result."""
-    print(message, file=sys.stderr, flush=True)
+    print(printable(message), file=sys.stderr, flush=True)
 
 
 def show(line: str = "") -> None:
     """Print one line of the result."""
-    print(line)
+    print(printable(line))
 
 
 def show_json(value: Any) -> None:
@@ -34,7 +48,7 @@ def show_json(value: Any) -> None:
 
 def show_table(rows: Iterable[Sequence[str]], indent: str = "") -> None:
     """Print rows in columns, each as wide as its widest cell; the last is left as it is."""
-    table = [tuple(row) for row in rows]
+    table = [tuple(map(printable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
         cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths[:-1], strict=True)]

@@ -9,6 +9,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
+from cli.console import printable
+
 if TYPE_CHECKING:
     from cli.settings import LogSettings
 
@@ -60,7 +62,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as text."""
-        return redact(super().format(record))
+        return redact("\n".join(map(printable, super().format(record).split("\n"))))
 
 
 #: What every LogRecord has; anything else was passed as `extra` and belongs in the JSON object.

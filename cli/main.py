@@ -15,6 +15,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
+from cli.console import say
 from cli.errors import CliError, UsageError, is_told, not_installed
 from cli.sections import nearest
 
@@ -101,16 +102,13 @@ def _run(argv: Sequence[str]) -> int:
 def _tell(error: Exception) -> int:
     """Say what went wrong: the rooms' errors in their own words, surprises as such."""
     if missing := not_installed(error):
-        print(f"segue: {missing}", file=sys.stderr)
+        say(f"segue: {missing}")
     elif is_told(error):
-        for line in str(error).splitlines() or [type(error).__name__]:
-            print(f"segue: {line}", file=sys.stderr)
+        for line in (str(error) or type(error).__name__).rstrip("\n").split("\n"):
+            say(f"segue: {line}")
     else:
         what = " ".join(f"{type(error).__name__}: {error}".split())
-        print(
-            f"segue: unexpected error ({what}); SEGUE_DEBUG=1 shows where. Please report it.",
-            file=sys.stderr,
-        )
+        say(f"segue: unexpected error ({what}); SEGUE_DEBUG=1 shows where. Please report it.")
     return error.exit_code if isinstance(error, CliError) else EXIT_FAILED
 
 

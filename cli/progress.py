@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-from cli.console import duration_text, say, size_text
+from cli.console import duration_text, printable, say, size_text
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -70,7 +70,9 @@ class ProgressBar:
     def update(self, done: int, total: int | None, note: str = "", left: str = "") -> None:
         """Say how much of it is done; `note` is what is at work now, `left` what remains."""
         if self._rich is not None and self._task is not None:
-            self._rich.update(self._task, completed=done, total=total, note=note, left=left)
+            self._rich.update(
+                self._task, completed=done, total=total, note=printable(note), left=left
+            )
             return
         now = time.monotonic()
         if now - self._last_line_s >= _LINE_EVERY_S:
@@ -81,7 +83,7 @@ class ProgressBar:
     def say(self, line: str) -> None:
         """Print a line above the bar."""
         if self._rich is not None:
-            self._rich.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._rich.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
         else:
             say(line)
 

@@ -10,6 +10,7 @@ from typing import Final
 
 from catalog.library import Library
 from catalog.snapshot import Snapshot
+from cli.console import printable
 from cli.errors import UsageError
 
 #: How many candidates an ambiguous seed lists.
@@ -111,7 +112,7 @@ class Finder:
         }
         if len(families) == 1:
             return rows[0]
-        listed = [f"  {self._describe(row)}" for row in rows[:_MOST_LISTED]]
+        listed = [f"  {printable(self._describe(row))}" for row in rows[:_MOST_LISTED]]
         if len(rows) > _MOST_LISTED:
             listed.append(f"  and {len(rows) - _MOST_LISTED} more")
         raise UsageError(

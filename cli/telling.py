@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from cli.console import duration_text, say
+from cli.console import duration_text
 from cli.progress import ProgressBar
 
 if TYPE_CHECKING:
@@ -122,4 +123,4 @@ def standing_text(standing: Standing) -> str:
 
 def _tell(event: str, **facts: object) -> None:
     # ASCII: names that are not UTF-8 hold lone surrogates, and a log may be anything.
-    say(json.dumps({"event": event, **facts}))
+    print(json.dumps({"event": event, **facts}), file=sys.stderr, flush=True)

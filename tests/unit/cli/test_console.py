@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from cli.console import duration_text, show_table, size_text
+from cli.console import duration_text, say, show, show_table, size_text
 from cli.progress import ProgressBar
 
 
@@ -30,6 +30,26 @@ def test_durations(seconds: float, text: str) -> None:
 def test_tables_align_all_but_the_last_column(capsys: pytest.CaptureFixture[str]) -> None:
     show_table([("a", "1", "x y"), ("long", "22", "")])
     assert capsys.readouterr().out == "a     1   x y\nlong  22\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("bad\x1b]0;PWNED\x07.mp3", r"bad\x1b]0;PWNED\x07.mp3"),
+        ("\x9b31m\nline2\r", r"\x9b31m\nline2\r"),
+        ("\u202eevil\u2066", r"\u202eevil\u2066"),
+        ("Sigur Rós\u3000\u200dעברית ☂", "Sigur Rós\u3000\u200dעברית ☂"),
+    ],
+)
+def test_what_steers_a_terminal_is_shown_and_not_obeyed(
+    name: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show(name)
+    say(name)
+    show_table([(name, "1", name)])
+    captured = capsys.readouterr()
+    assert captured.out == f"{told}\n{told}  1  {told}\n"
+    assert captured.err == f"{told}\n"
 
 
 def test_progress_in_a_log_is_a_line_now_and_then(
