@@ -62,6 +62,8 @@ class Draft:
         self._building = Path(tempfile.mkdtemp(prefix=_BUILDING, dir=self._folder))
         # mkdtemp makes it private; the proxy may run as another user.
         self._building.chmod(0o755)
+        #: What the codes of "genres" stand for, in order; () where nobody knows.
+        self.genre_names: Sequence[str] = ()
         self._scratch = self._building / ".scratch"
         self._scratch.mkdir()
 
@@ -131,7 +133,7 @@ class Draft:
         self._close()
         shutil.rmtree(self._scratch)
         width = np.load(self._building / "vectors.npy", mmap_mode="r").shape[1]
-        manifest = {
+        manifest: dict[str, Any] = {
             "format": FORMAT,
             "model": {
                 "name": self._model.name,
@@ -142,6 +144,8 @@ class Draft:
             "tag_groups": dict(sorted(self._tag_groups.items())),
             "files": {path.name: _describe(path) for path in sorted(self._building.iterdir())},
         }
+        if self.genre_names:
+            manifest["genres"] = list(self.genre_names)
         text = json.dumps(manifest, indent=1, sort_keys=True)
         version = hashlib.sha256(text.encode()).hexdigest()[:16]
         _write_durably(self._building / MANIFEST, text)
@@ -216,6 +220,7 @@ def write_snapshot(data: Path, arrays: SnapshotArrays, *, keep: int = 2) -> str:
                 draft.column(name, array)
             else:
                 draft.matrix(name, array.shape[1], dtype)[:] = array
+        draft.genre_names = arrays.genre_names
         for name, group in arrays.tag_groups.items():
             draft.tag_group(name, group.labels)[:] = group.scores
         for kind in TEXT_KINDS:

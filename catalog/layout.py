@@ -68,7 +68,8 @@ class SnapshotArrays:
 
     Optional: `hub` (n,) nearness to the nearest others, `profile` (n, p) unit rows of what the
     tags say, `coarse` (n, c <= 64) the first columns of vectors and profile, `kind` (n,) uint8
-    flags of `catalog.kinds`, `genres` (n, g) int32 codes of what the files say, -1 for none.
+    flags of `catalog.kinds`, `genres` (n, g) int32 codes of what the files say, -1 for none,
+    and `genre_names` what they stand for.
     Measured, (n,) each: `loudness_lufs` (EBU R 128), `loudness_range_lu`, `tempo_bpm`, NaN where
     unknown; `key` int8, 0-11 for C-B major and 12-23 for C-B minor, -1 unknown; `tempo_confidence`
     and `key_confidence` in 0…1.
@@ -89,6 +90,7 @@ class SnapshotArrays:
     coarse: Float32 | None = None
     kind: NDArray[np.uint8] | None = None
     genres: NDArray[np.int32] | None = None
+    genre_names: Sequence[str] = ()
     loudness_lufs: Float32 | None = None
     loudness_range_lu: Float32 | None = None
     tempo_bpm: Float32 | None = None

@@ -76,6 +76,7 @@ class Snapshot:
     coarse_of_vectors: int = 0
     kind: NDArray[np.uint8] | None = None
     genres: NDArray[np.int32] | None = None
+    genre_names: tuple[str, ...] = ()
     loudness_lufs: Float32 | None = None
     loudness_range_lu: Float32 | None = None
     tempo_bpm: Float32 | None = None
@@ -168,6 +169,7 @@ def _map(folder: Path, version: str, manifest: Mapping[str, Any]) -> Snapshot:
     return Snapshot(
         coarse_of_vectors=0 if coarse is None else _of_vectors(coarse, vectors),
         version=version,
+        genre_names=tuple(manifest.get("genres", ())),
         model=Model(**manifest["model"]),
         vectors=vectors,
         tag_groups={

@@ -76,6 +76,7 @@ def publish(library: Library, data: Path, models: Sequence[Model], *, keep: int 
         for name, column in facts.columns(alike).items():
             draft.column(name, column)
         draft.matrix("genres", MOST_GENRES, np.int32)[:] = facts.genres
+        draft.genre_names = facts.genre_names
         draft.column("kind", kinds(facts.written, facts.duration_s, told, main.name))
         for name, column in _measured(library, track_ids).items():
             draft.column(name, column)
@@ -252,6 +253,11 @@ class _Facts:
             return -1
         numbers = self._codes.setdefault(kind, {})
         return numbers.setdefault(key, len(numbers))
+
+    @property
+    def genre_names(self) -> list[str]:
+        """What the codes of the genres stand for, in order."""
+        return [str(name) for name in self._codes.get("genre", ())]
 
     def columns(self, alike: Iterable[tuple[int, int]]) -> Mapping[str, NDArray[np.generic]]:
         """The snapshot's columns that follow; `alike` are pairs of rows of one recording."""

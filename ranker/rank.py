@@ -193,11 +193,12 @@ class _Ranking:
         values["artist_repetition"] = -placed.artist
         values["album_repetition"] = -placed.album
         values["diversity"] = -placed.diversity
-        snapshot, tagged, settings = self.snapshot, self.tagged, self.settings
+        snapshot, seeds = self.snapshot, self.seeds
+        tagged, settings = self.tagged, self.settings
         return Pick(
             row,
             sum(values.values()),
-            lambda: reasons.tell(snapshot, tagged, row, values, settings),
+            lambda: reasons.tell(snapshot, seeds, tagged, row, values, settings),
         )
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from catalog.snapshot import Snapshot
 from catalog.tracks import Float32
 from ranker import terms
-from ranker.picks import Reason
+from ranker.picks import Reason, Seed
 from ranker.settings import RankingSettings
 
 #: What a term says of a pick, unless it has more to tell.
@@ -41,6 +41,7 @@ _ALIKE: Final = (
 
 def tell(
     snapshot: Snapshot,
+    seeds: Sequence[Seed],
     tagged: Sequence[Float32],
     row: int,
     values: Mapping[str, float],
@@ -60,6 +61,9 @@ def tell(
             shared = terms.shared_tags(snapshot, tagged, row) if value > 0 else []
             other = "moods and tags alike" if value > 0 else "moods and tags differ"
             told.append(Reason(term, value, f"both {', '.join(shared)}" if shared else other))
+        elif term == "genres":
+            both = ", ".join(terms.shared_genres(snapshot, row, seeds))
+            told.append(Reason(term, value, f"same genre: {both}" if both else "same genre"))
         else:
             told.append(Reason(term, value, _TEXTS.get(term, (term, term))[value < 0]))
     return tuple(told)

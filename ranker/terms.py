@@ -100,6 +100,17 @@ def genres(snapshot: Snapshot, rows: Rows, seeds: Sequence[Seed]) -> Float32:
     return found
 
 
+def shared_genres(snapshot: Snapshot, row: int, seeds: Sequence[Seed], most: int = 2) -> list[str]:
+    """The names of the genres that the files of a row and of a wanted seed both name, if known."""
+    if snapshot.genres is None:
+        return []
+    rows = [seed.row for seed in seeds if seed.weight > 0]
+    wanted = set(snapshot.genres[rows].ravel().tolist())
+    codes = [code for code in snapshot.genres[row].tolist() if code >= 0 and code in wanted]
+    names = snapshot.genre_names
+    return [names[code] for code in codes if code < len(names)][:most]
+
+
 def flow(near: Likeness) -> Float32:
     """Cosine to the decayed songs of the session: -1…1; 0 where nothing was heard."""
     return np.zeros(len(near.wanted), np.float32) if near.flow is None else near.flow

@@ -88,9 +88,10 @@ def test_genres_are_codes(tmp_path: Path) -> None:
                 root, file, str(row), 1.0, Tags(genres=genres), [Analysis(TIMBRE.model, vector)]
             )
         publish(library, tmp_path, [TIMBRE.model])
-    genres = published(tmp_path).genres
-    assert genres is not None
-    assert genres.tolist() == [[0, 1, -1], [1, -1, -1], [-1] * 3]
+    snapshot = published(tmp_path)
+    assert snapshot.genres is not None
+    assert snapshot.genres.tolist() == [[0, 1, -1], [1, -1, -1], [-1] * 3]
+    assert snapshot.genre_names == ("jazz", "fusion")
 
 
 def test_constant_columns_stay_finite() -> None:

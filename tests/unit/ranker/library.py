@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ def styled(
     folder: Path, styles: list[int], *, artists: list[int] | None = None,
     recordings: list[int] | None = None, albums: list[int] | None = None, tags: bool = True,
     noise: float = 0.3, dim: int = 16, profiled: bool = False, kind: list[int] | None = None,
-    genres: list[list[int]] | None = None,
+    genres: list[list[int]] | None = None, genre_names: Sequence[str] = (),
 ) -> Snapshot:  # fmt: skip
     """One track for each entry of `styles`; equal style, near vectors and equal tags."""
     random = np.random.default_rng(7)
@@ -49,6 +50,7 @@ def styled(
             tag_groups={"moods": TagGroup(LABELS, scores)} if tags else {},
             kind=None if kind is None else np.array(kind, np.uint8),
             genres=None if genres is None else np.array(genres, np.int32),
+            genre_names=genre_names,
             **optional,
         ),
     )

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
+
 from bench import ablation
 from ranker import reasons
+from ranker.picks import Context, Seed
+from ranker.rank import rank
 from ranker.settings import RankingSettings
 from tests.unit.ranker.library import styled
 
@@ -30,6 +34,18 @@ def test_every_term_is_switched_off_once_by_the_benchmark() -> None:
 def test_a_term_without_a_text_is_told_by_its_name(tmp_path: Path) -> None:
     snapshot = styled(tmp_path, [0, 1])
     values = {"audio": 0.5, "weather": 0.25, "moon": -0.25}
-    told = reasons.tell(snapshot, [], 0, values, SETTINGS)
+    told = reasons.tell(snapshot, [], [], 0, values, SETTINGS)
     assert [(one.term, one.value) for one in told] == list(values.items())
     assert [one.text for one in told[1:]] == ["weather", "moon"]
+
+
+def test_the_genre_in_common_is_named(tmp_path: Path) -> None:
+    genres, names = [[0, 1], [1, -1], [2, -1], [-1, -1]], ("rock", "zydeco", "jazz")
+
+    def text(folder: str, names: tuple[str, ...]) -> str:
+        snapshot = styled(tmp_path / folder, [0] * 4, genres=genres, genre_names=names)
+        (pick,) = rank(snapshot, [Seed(0)], Context(eligible=np.arange(4) == 1), SETTINGS, 1)
+        return next(reason.text for reason in pick.reasons if reason.term == "genres")
+
+    assert text("named", names) == "same genre: zydeco"
+    assert text("of before", ()) == "same genre"  # published when names were not kept
