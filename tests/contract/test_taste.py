@@ -152,6 +152,7 @@ async def test_songs_in_xml_are_kept_as_they_were(house: House) -> None:
 async def test_what_a_user_changes_is_seen_in_the_next_answer(
     house: House, write: dict[str, str]
 ) -> None:
+    await house.call("ping")  # the player's cookie, without which nothing is found again
     await house.songs("getSimilarSongs", id="song0002", count=50)
     asked = house.server.asked("getSong")
     await house.call(**write)  # type: ignore[arg-type]
