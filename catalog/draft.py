@@ -233,7 +233,10 @@ def point_to(folder: Path, version: str) -> None:
     pointer = folder / f".{POINTER}.{os.getpid()}"
     _write_durably(pointer, version + "\n")
     _sync(folder)
-    pointer.replace(folder / POINTER)
+    current = folder / POINTER
+    if current.is_dir() and not current.is_symlink():  # somebody's mistake, which no file replaces
+        current.rename(folder / f"{_BUILDING}damaged-{POINTER}-{os.getpid()}")
+    pointer.replace(current)
     _sync(folder)
 
 
@@ -276,7 +279,8 @@ def _describe(path: Path) -> dict[str, Any]:
 def _is_intact(folder: Path, manifest: str) -> bool:
     """Whether this very snapshot is there, whole."""
     try:
-        if (folder / MANIFEST).read_text(encoding="utf-8") != manifest:
+        kept = folder / MANIFEST
+        if not kept.is_file() or kept.read_text(encoding="utf-8") != manifest:
             return False
         files: Mapping[str, Any] = json.loads(manifest)["files"]
         for name, facts in files.items():

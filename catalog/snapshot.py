@@ -12,11 +12,15 @@ Layout below `<data>/snapshots/` (the format is described in docs/snapshot.md)::
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +54,13 @@ __all__ = [
     "open_snapshot",
     "write_snapshot",
 ]
+
+#: Names and lists of labels; what is longer was never written by Segue.
+MOST_MANIFEST_BYTES: Final = 64 * 2**20
+_MOST_NAME_BYTES: Final = 1024
+_NAME: Final = re.compile(rb"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+#: Of what is wrong so many characters are told.
+_MOST_TOLD: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +114,44 @@ class Snapshot:
 
 
 def current_version(data: Path) -> str | None:
-    """The name of the published snapshot, or None. One small read: cheap enough to poll."""
+    """The name of the published snapshot, or None. One small read: cheap enough to poll.
+
+    Raises:
+        SnapshotError: what says it is no file, or does not hold a plain name.
+    """
+    pointer = data / FOLDER / POINTER
+    again = "run `segue embed` to publish a new one"
     try:
-        return (data / FOLDER / POINTER).read_text(encoding="ascii").strip() or None
+        content = read_plain(pointer, _MOST_NAME_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SnapshotError(f"cannot read {data / FOLDER / POINTER}: {error}") from error
+    except OSError as error:
+        raise SnapshotError(
+            f"cannot read {pointer} ({error.strerror or error}): {again}"
+        ) from error
+    if not content.strip():
+        return None
+    # Never a path: what is served must be what was published here.
+    name = _NAME.fullmatch(content.strip())
+    if name is None:
+        raise SnapshotError(f"{pointer} does not name a snapshot ({content[:40]!r}): {again}")
+    return name[0].decode("ascii")
+
+
+def read_plain(path: Path, most_bytes: int) -> bytes:
+    """A file's content, without waiting for what is no file.
+
+    Raises:
+        OSError: it cannot be read, is a pipe, a folder or a device, or longer than `most_bytes`.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:  # noqa: PTH123
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is no file")
+        if status.st_size > most_bytes:
+            raise OSError(errno.EFBIG, f"it is {status.st_size} bytes long")
+        return file.read(most_bytes)
 
 
 def open_snapshot(data: Path, *, verify: bool = False) -> Snapshot | None:
@@ -126,13 +168,15 @@ def open_snapshot(data: Path, *, verify: bool = False) -> Snapshot | None:
     folder = data / FOLDER / version
     again = "run `segue embed` to publish a new one"
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads(read_plain(folder / MANIFEST, MOST_MANIFEST_BYTES))
         if manifest["format"] > FORMAT:
             raise SnapshotError(
-                f"the snapshot {folder} has format {manifest['format']}, this Segue knows up to"
-                f" {FORMAT}: update Segue"
+                f"the snapshot {folder} has format {manifest['format']!s:.20}, this Segue knows up"
+                f" to {FORMAT}: update Segue"
             )
         for name, facts in manifest["files"].items():
+            if Path(name).name != name:
+                raise ValueError(f"its manifest lists {name[:_MOST_TOLD]!r}")
             check_file(folder / name, facts, verify)
         return _map(folder, version, manifest)
     except SnapshotError:
@@ -142,7 +186,8 @@ def open_snapshot(data: Path, *, verify: bool = False) -> Snapshot | None:
             f"the snapshot {folder} lacks {Path(error.filename).name}: {again}"
         ) from error
     except Exception as error:  # NumPy alone raises a dozen kinds over a damaged header
-        raise SnapshotError(f"the snapshot {folder} is damaged ({error}): {again}") from error
+        what = str(error)[:_MOST_TOLD] or type(error).__name__
+        raise SnapshotError(f"the snapshot {folder} is damaged ({what}): {again}") from error
 
 
 def _map(folder: Path, version: str, manifest: Mapping[str, Any]) -> Snapshot:

@@ -9,7 +9,7 @@ from pathlib import Path
 from catalog.draft import point_to
 from catalog.errors import SnapshotError
 from catalog.layout import FOLDER, FORMAT, MANIFEST
-from catalog.snapshot import current_version
+from catalog.snapshot import MOST_MANIFEST_BYTES, current_version, read_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +28,19 @@ class Kept:
 def kept_snapshots(data: Path) -> list[Kept]:
     """All that are there and whole by their sizes, the newest first."""
     folder = data / FOLDER
-    current = current_version(data)
+    try:
+        current = current_version(data)
+    except SnapshotError:  # none of these; going back to one mends it
+        current = None
     found = []
     for manifest in folder.glob(f"*/{MANIFEST}") if folder.is_dir() else ():
         if manifest.parent.name.startswith("."):
             continue
         try:
-            facts = json.loads(manifest.read_text(encoding="utf-8"))
+            facts = json.loads(read_plain(manifest, MOST_MANIFEST_BYTES))
             files = facts["files"]
             whole = facts["format"] <= FORMAT and all(
-                (manifest.parent / name).stat().st_size == one["bytes"]
+                Path(name).name == name and (manifest.parent / name).stat().st_size == one["bytes"]
                 for name, one in files.items()
             )
             kept = Kept(
@@ -49,7 +52,8 @@ def kept_snapshots(data: Path) -> list[Kept]:
                 size_bytes=manifest.stat().st_size + sum(one["bytes"] for one in files.values()),
                 current=manifest.parent.name == current,
             )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError,
+                RecursionError):  # fmt: skip
             continue  # damaged: `segue doctor` tells of the one in force, no other is used
         if whole:
             found.append(kept)

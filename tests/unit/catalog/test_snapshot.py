@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from catalog.snapshot import (
     open_snapshot,
     write_snapshot,
 )
+from catalog.snapshots import kept_snapshots
 from catalog.tracks import Model
 
 
@@ -210,3 +213,66 @@ def test_a_coarse_copy_tells_how_much_of_it_is_vectors(columns: int, tmp_path: P
         tmp_path, replace(given, model=model, vectors=vectors, profile=profile, coarse=copy)
     )
     assert opened(tmp_path).coarse_of_vectors == columns
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../evil/{}", "{0.parent}/evil/{}", "../snapshots/{}", "..", ".", "x/y", "x\ny", "\x1b[31m",
+     "é", "a" * 5000, ".building-x"],
+)  # fmt: skip
+def test_what_is_in_force_is_a_plain_name(name: str, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    version = write_snapshot(data, arrays())
+    (tmp_path / "evil").mkdir()
+    (data / "snapshots" / version).rename(tmp_path / "evil" / version)
+    told = name.replace("{0.parent}", str(tmp_path)).replace("{}", version)
+    (data / "snapshots" / "current").write_text(told)
+    for read in (current_version, open_snapshot):
+        with pytest.raises(SnapshotError, match="segue embed") as caught:
+            read(data)
+        assert len(str(caught.value)) < 500
+        assert "\x1b" not in str(caught.value)
+    assert kept_snapshots(data) == []
+    assert write_snapshot(data, arrays()) == current_version(data)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_a_folder_or_a_pipe_in_its_place_is_told_and_replaced(
+    make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    version = write_snapshot(tmp_path, arrays())
+    pointer = tmp_path / "snapshots" / "current"
+    pointer.unlink()
+    make(pointer)
+    if pointer.is_dir():
+        (pointer / "something").write_text("x")
+    for read in (current_version, open_snapshot):
+        with pytest.raises(SnapshotError, match="segue embed"):
+            read(tmp_path)
+    assert [one.version for one in kept_snapshots(tmp_path)] == [version]
+    assert write_snapshot(tmp_path, arrays()) == version == current_version(tmp_path)
+    assert {path.name for path in (tmp_path / "snapshots").iterdir()} == {"current", version}
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    ["[" * 20_000, '{"format": 1e999}', "[]", '{"format": 1, "files": {"../../x": {"bytes": 1}}}',
+     '{"format": ' + "9" * 5000 + "}",
+     '{"format": 1, "files": {"' + "a" * 9000 + '": {"bytes": 1}}}',
+     None],
+)  # fmt: skip
+def test_a_hostile_manifest_is_damage_told_in_a_line(manifest: str | None, tmp_path: Path) -> None:
+    version = write_snapshot(tmp_path, arrays())
+    path = tmp_path / "snapshots" / version / "manifest.json"
+    path.unlink()
+    if manifest is None:
+        os.mkfifo(path)
+    else:
+        path.write_text(manifest)
+    with pytest.raises(SnapshotError) as caught:
+        open_snapshot(tmp_path)
+    assert len(str(caught.value)) < 600
+    assert "\n" not in str(caught.value)
+    assert kept_snapshots(tmp_path) == []
+    assert write_snapshot(tmp_path, arrays()) == version
+    assert opened(tmp_path).version == version
