@@ -16,7 +16,7 @@ import httpx2
 from catalog.errors import CatalogError
 from catalog.library import FILE_NAME, Library
 from catalog.snapshot import open_snapshot
-from cli.console import size_text
+from cli.console import count_text, size_text
 from cli.errors import not_installed
 from cli.standing import merge_text
 from subsonic.client import Client
@@ -154,10 +154,12 @@ def check_catalog(data: Path) -> Iterator[Check]:
         yield Check("library", "fail", str(error))
         return
     if failures:
-        text = f"{tracks} tracks; {failures} files could not be analysed"
+        text = (
+            f"{count_text(tracks, 'track')}; {count_text(failures, 'file')} could not be analysed"
+        )
         yield Check("library", "warn", text, "see `segue info --failures`")
     else:
-        yield Check("library", "ok", f"{tracks} tracks")
+        yield Check("library", "ok", count_text(tracks, "track"))
     try:
         snapshot = open_snapshot(data, verify=True)
     except CatalogError as error:
@@ -169,7 +171,8 @@ def check_catalog(data: Path) -> Iterator[Check]:
                 todo = merge_text(shard, data)
             yield Check("snapshot", "warn", "nothing is published", todo)
         else:
-            text = f"{snapshot.version}: {snapshot.n} tracks by {snapshot.model.name}, sha256 right"
+            tracks_text = count_text(snapshot.n, "track")
+            text = f"{snapshot.version}: {tracks_text} by {snapshot.model.name}, sha256 right"
             yield Check("snapshot", "ok", text)
     if not songs:
         todo = "run `segue link`, or start `segue serve`, which links by itself"

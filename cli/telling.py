@@ -7,7 +7,7 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from cli.console import duration_text
+from cli.console import count_text, duration_text
 from cli.progress import ProgressBar
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Drawn:
     def planned(self, files: int, todo: int) -> None:
         """As in `Progress`."""
         self._todo, self._done = todo, 0
-        self._bar.say(f"{files} audio files, {todo} to analyse")
+        self._bar.say(f"{count_text(files, 'audio file')}, {todo} to analyse")
         self._bar.update(0, todo)
 
     def advanced(self, path: str, result: Result, detail: str) -> None:
@@ -54,11 +54,14 @@ class Drawn:
 
     def stopping(self, in_hand: int) -> None:
         """As in `Progress`."""
-        self._bar.say(f"stopping: {in_hand} files in hand are finished first; again ends at once")
+        self._bar.say(
+            f"stopping: {count_text(in_hand, 'file')} in hand to be finished first;"
+            " again ends at once"
+        )
 
     def publishing(self, tracks: int) -> None:
         """As in `Progress`."""
-        self._bar.update(self._done, self._todo, f"publishing {tracks} tracks")
+        self._bar.update(self._done, self._todo, f"publishing {count_text(tracks, 'track')}")
 
 
 class Events:

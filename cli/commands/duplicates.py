@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from catalog.library import Library
 from catalog.tracks import Tags, Track
-from cli.console import duration_text, say, show, show_json, show_table, size_text
+from cli.console import count_text, duration_text, say, show, show_json, show_table, size_text
 from cli.flags import add_data, add_json
 from cli.picks import published
 
@@ -300,8 +300,7 @@ def _show(families: list[list[File]]) -> None:
         )
     files = sum(map(len, families))
     spare = size_text(sum(map(_spare_bytes, families)))
-    recordings = "1 recording" if len(families) == 1 else f"{len(families)} recordings"
-    show(f"{recordings} in {files} files, {spare} to spare.")
+    show(f"{count_text(len(families), 'recording')} in {files} files, {spare} to spare.")
 
 
 def _links_text(file: File) -> str:

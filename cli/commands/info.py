@@ -137,7 +137,7 @@ def _size(folder: Path) -> int:
 
 
 def _analysed_text(model: dict[str, Any]) -> str:
-    text = f"{model['tracks']} tracks by {model['name']}"
+    text = f"{count_text(model['tracks'], 'track')} by {model['name']}"
     if model["kept_for"]:
         text += f" {model['version']}, kept as long as snapshot {model['kept_for']}"
     return text
@@ -161,7 +161,9 @@ def _show(facts: dict[str, Any], data: Path) -> None:
         rows.append(("snapshot", "none: run `segue embed`"))
     else:
         tags = ", ".join(f"{count} {name}" for name, count in snapshot["tags"].items())
-        rows.append(("snapshot", f"{snapshot['version']}, {snapshot['tracks']} tracks"))
+        rows.append(
+            ("snapshot", f"{snapshot['version']}, {count_text(snapshot['tracks'], 'track')}")
+        )
         rows.append(("", f"{size_text(snapshot['bytes'])}" + (f", tags: {tags}" if tags else "")))
     if facts["newer_snapshot"]:
         rows.append(("", newer_text(facts["newer_snapshot"])))
@@ -170,7 +172,8 @@ def _show(facts: dict[str, Any], data: Path) -> None:
     for older in facts["snapshots"]:
         if snapshot is None or older["version"] != snapshot["version"]:
             when = moment_text(older["published_s"])
-            rows.append(("kept", f"{older['version']}, {older['tracks']} tracks, {when}"))
+            tracks = count_text(older["tracks"], "track")
+            rows.append(("kept", f"{older['version']}, {tracks}, {when}"))
     if switching := facts["switching"]:
         rows.append(
             ("switching", f"to {switching['to']}: {switching['heard']} of {switching['of']} tracks")

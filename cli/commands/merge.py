@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli.console import show, show_json
+from cli.console import count_text, show, show_json
 from cli.flags import add_data, add_json
 from cli.progress import ProgressBar
 
@@ -55,8 +55,9 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
         return 0
     merged = joined.merged
     show(
-        f"{merged.added} tracks new, {merged.replaced} replaced by a later state,"
-        f" {merged.known} known, {merged.results} results of models; {joined.tracks} tracks in all"
+        f"{count_text(merged.added, 'track')} new, {merged.replaced} replaced by a later state,"
+        f" {merged.known} known, {count_text(merged.results, 'result')} of models;"
+        f" {count_text(joined.tracks, 'track')} in all"
     )
     for folder in merged.folders:
         show(f"new music folder {folder}")

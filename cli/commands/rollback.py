@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from catalog.snapshots import kept_snapshots, roll_back
-from cli.console import moment_text, show, show_json, show_table, size_text
+from cli.console import count_text, moment_text, show, show_json, show_table, size_text
 from cli.flags import add_data, add_json
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
                 (
                     f"{'>' if one.current else ' '} {one.version}",
                     moment_text(one.published_s),
-                    f"{one.tracks} tracks",
+                    count_text(one.tracks, "track"),
                     one.model,
                     size_text(one.size_bytes),
                 )
@@ -52,6 +52,6 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
     else:
         show(
             f"snapshot {chosen.version} of {moment_text(chosen.published_s)} is in force:"
-            f" {chosen.tracks} tracks by {chosen.model}"
+            f" {count_text(chosen.tracks, 'track')} by {chosen.model}"
         )
     return 0
