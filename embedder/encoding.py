@@ -66,6 +66,8 @@ def _tell(head: bytes, path: Path) -> Encoding | None:
 
 
 def _flac(head: bytes, start: int = 8) -> Encoding:
+    if len(head) < start + 18:
+        raise ValueError("it ends within STREAMINFO")
     packed = int.from_bytes(head[start + 10 : start + 18], "big")
     return Encoding("flac", (packed >> 41 & 7) + 1, frozenset({".flac"}), lossless=True)
 
