@@ -41,6 +41,10 @@ _RANGE: Final = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
 _NUMBER: Final = re.compile(r"[0-9]{1,19}")
 #: A refusal is a few hundred bytes; what is longer is none.
 _MOST_REFUSAL_BYTES: Final = 64 * 1024
+#: A server may be slow, but one that gives a byte now and then would keep a job for days.
+_SLOW_START_S: Final = 60.0
+_SLOWEST_BYTES_PER_S: Final = 1000.0
+
 _REFUSED: Final = (MISSING_PARAMETER, WRONG_LOGIN, TOKEN_UNSUPPORTED)
 
 
@@ -114,10 +118,11 @@ class Downloads:
         content = bytearray()
         attempts = 0
         with self._slots:
+            pace = _Pace(self._clock, self._base)
             while len(content) < size:
                 before = len(content)
                 try:
-                    wait_s = self._read_some(song_id, offset, size, total, content)
+                    wait_s = self._read_some(song_id, offset, size, total, content, pace)
                 except httpx2.HTTPError as error:
                     broke: httpx2.HTTPError | None = error
                     wait_s = 0.0
@@ -129,11 +134,19 @@ class Downloads:
                 if attempts >= _ATTEMPTS:
                     raise _lost(broke, self._base)
                 backoff_s = _FIRST_WAIT_S * 2 ** (attempts - 1)
-                self._sleep(min(max(wait_s, backoff_s), _LONGEST_WAIT_S))
+                pause_s = min(max(wait_s, backoff_s), _LONGEST_WAIT_S)
+                self._sleep(pause_s)
+                pace.paused_s += pause_s
         return bytes(content)
 
     def _read_some(
-        self, song_id: str, offset: int, size: int, total: int, content: bytearray
+        self,
+        song_id: str,
+        offset: int,
+        size: int,
+        total: int,
+        content: bytearray,
+        pace: _Pace,
     ) -> float:
         """Append what one request gives; returns how long the server wants to be left alone."""
         start = offset + len(content)
@@ -177,7 +190,8 @@ class Downloads:
                     " file has changed since it was scanned",
                 )
             for chunk in response.iter_raw():
-                self._spend(len(chunk))
+                pace.paused_s += self._spend(len(chunk))
+                pace.check(len(chunk))
                 content += chunk[skip:] if skip < len(chunk) else b""
                 skip = max(0, skip - len(chunk))
                 if len(content) >= size:
@@ -203,10 +217,10 @@ class Downloads:
             raise OSError(errno.EIO, what)
         raise OSError(errno.EACCES, what)
 
-    def _spend(self, size: int) -> None:
-        """Wait until so many bytes are within the rate."""
+    def _spend(self, size: int) -> float:
+        """Wait until so many bytes are within the rate; returns how long that was, in seconds."""
         if not self._bytes_per_s:
-            return
+            return 0.0
         with self._lock:
             now = self._clock()
             # After a pause a second's worth may come at once, and no more.
@@ -214,6 +228,26 @@ class Downloads:
             wait_s = self._free_s - now
         if wait_s > 0:
             self._sleep(wait_s)
+        return max(wait_s, 0.0)
+
+
+class _Pace:
+    """How fast a piece comes, but for the pauses that we make."""
+
+    def __init__(self, clock: Callable[[], float], base: str) -> None:
+        self._clock = clock
+        self._base = base
+        self._begun_s = clock()
+        self._received = 0
+        self.paused_s = 0.0
+
+    def check(self, size: int) -> None:
+        """Count bytes; raise ETIMEDOUT where they are too few."""
+        self._received += size
+        taken_s = self._clock() - self._begun_s - self.paused_s
+        if taken_s > _SLOW_START_S + self._received / _SLOWEST_BYTES_PER_S:
+            what = f"{self._base} gave {self._received} bytes in {taken_s:.0f} s"
+            raise OSError(errno.ETIMEDOUT, what)
 
 
 def _start_of(response: httpx2.Response) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from subsonic import client
+from subsonic import client, download
 from subsonic.client import Client
 from subsonic.download import Downloads
 from subsonic.errors import AnswerError
@@ -68,6 +69,8 @@ class Handler(BaseHTTPRequestHandler):
             self._send(503, b"", {"Retry-After": "7"})
         elif mood == "talks":
             self._go_on("application/json")
+        elif mood == "drips":
+            self._go_on("audio/flac", b"x", 0.02, {"Content-Range": f"bytes 0-4999/{len(CONTENT)}"})
         elif mood == "pages":
             songs = [{"id": str(len(self.server.asked)), "path": "a.mp3", "size": 9, "title": "a"}]
             answer = {"status": "ok", "version": "1.16.1", "searchResult3": {"song": songs}}
@@ -113,16 +116,24 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _go_on(self, kind: str) -> None:
+    def _go_on(
+        self,
+        kind: str,
+        piece: bytes = b" " * 65_536,
+        every_s: float = 0.0,
+        headers: dict[str, str] | None = None,
+    ) -> None:
         """Answer without end, or until nobody listens."""
-        self.send_response(200)
-        self.send_header("Content-Type", kind)
+        self.send_response(206 if headers else 200)
+        for name, value in {"Content-Type": kind, **(headers or {})}.items():
+            self.send_header(name, value)
         self.end_headers()
         self.close_connection = True
         with suppress(OSError):
             while True:
-                self.wfile.write(b" " * 65_536)
-                self.server.told += 65_536
+                self.wfile.write(piece)
+                self.server.told += len(piece)
+                time.sleep(every_s)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass
@@ -248,6 +259,16 @@ def test_a_refusal_without_end_is_read_no_further(server: Server, downloads: Dow
         read(downloads)
     assert caught.value.errno == errno.EACCES
     assert server.told < 64 * 2**20
+
+
+def test_a_byte_now_and_then_is_no_answer(
+    server: Server, downloads: Downloads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.mood = "drips"
+    monkeypatch.setattr(download, "_SLOW_START_S", 0.3)
+    with pytest.raises(OSError, match=r"gave \d+ bytes in") as caught:
+        read(downloads)
+    assert caught.value.errno == errno.ETIMEDOUT
 
 
 @pytest.mark.parametrize("mood", ["digits", "superscripts"])
