@@ -260,20 +260,15 @@ class Session:
         A song of a later answer has not been heard yet: whoever plays that has left what came
         before behind.
         """
-        reached_s = max(
-            (
-                at_s
-                for song, at_s in self.served.items()
-                if self.heard.get(song, float("-inf")) >= at_s
-            ),
-            default=float("-inf"),
-        )
+        reached_s = now_s - SERVED_TTL_S
+        for song, heard_s in self.heard.items():
+            served_s = self.served.get(song, reached_s)
+            if reached_s < served_s <= heard_s:
+                reached_s = served_s
         return [
             song
-            for song, at_s in self.served.items()
-            if at_s >= reached_s
-            and now_s - at_s <= SERVED_TTL_S
-            and self.heard.get(song, float("-inf")) < at_s
+            for song, served_s in self.served.items()
+            if served_s >= reached_s and self.heard.get(song, reached_s - 1) < served_s
         ]
 
 
