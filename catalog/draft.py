@@ -306,6 +306,22 @@ def _write_durably(path: Path, text: str) -> None:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """What a job that died was building. One job runs at a time, so none of it is in use."""
+    """What a job that died was building. One job runs at a time, so none of it is in use.
+
+    Going back to an older snapshot waits for no job: its pointer is left while its process lives.
+    """
     for path in folder.glob(f"{_BUILDING}*"):
         shutil.rmtree(path, ignore_errors=True)
+    for path in folder.glob(f".{POINTER}.*"):
+        if not _is_running(path.suffix[1:]):
+            path.unlink(missing_ok=True)
+
+
+def _is_running(number: str) -> bool:
+    try:
+        os.kill(int(number), 0)
+    except (ProcessLookupError, ValueError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True

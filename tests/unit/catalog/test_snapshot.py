@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -165,8 +166,17 @@ def test_a_job_that_died_leaves_nothing_behind_for_long(tmp_path: Path) -> None:
     write_snapshot(tmp_path, arrays())
     leftover = tmp_path / "snapshots" / ".building-x"
     leftover.mkdir()
+    died = subprocess.Popen(["true"])
+    died.wait()
+    of_the_dead, of_the_living = (
+        tmp_path / "snapshots" / f".current.{number}" for number in (died.pid, os.getppid())
+    )
+    of_the_dead.write_text("half")
+    of_the_living.write_text("going back just now")
     write_snapshot(tmp_path, arrays(seed=1))
     assert not leftover.exists()
+    assert not of_the_dead.exists()
+    assert of_the_living.exists()
 
 
 @pytest.mark.parametrize(
