@@ -18,39 +18,40 @@ class Runs(Database):
 
     def tracks_revision(self) -> int:
         """A number that grows whenever a track or its analyses change."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = 'tracks_revision'").fetchone()
-        return 0 if row is None else int(row[0])
+        return int(self._noted("tracks_revision") or 0)
 
     def published(self) -> str:
         """What `note_published` was told last, "" when nothing."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = 'published'").fetchone()
-        return "" if row is None else str(row[0])
+        return self._noted("published")
 
     def note_published(self, token: str) -> None:
         """Remember of what state of the library a snapshot was made."""
-        with self._transaction() as db:
-            db.execute("INSERT OR REPLACE INTO meta VALUES ('published', ?)", (token,))
+        self._note("published", token)
 
     def shard(self) -> str:
         """Which part of the music this library has, such as "1/2"; "" for all of it."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = 'shard'").fetchone()
-        return "" if row is None else str(row[0])
+        return self._noted("shard")
 
     def note_shard(self, shard: str) -> None:
         """Remember what `shard` gives."""
         if shard != self.shard():
-            with self._transaction() as db:
-                db.execute("INSERT OR REPLACE INTO meta VALUES ('shard', ?)", (shard,))
+            self._note("shard", shard)
 
     def retired(self) -> dict[str, str]:
-        """Models ("name=version") that are published no more, and each one's last snapshot."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = 'retired'").fetchone()
-        return {} if row is None else dict(json.loads(row[0]))
+        """Models (`Model.identity`) that are published no more, and each one's last snapshot."""
+        return dict(json.loads(self._noted("retired") or "{}"))
 
     def note_retired(self, models: Mapping[str, str]) -> None:
         """Replace what `retired` gives."""
+        self._note("retired", json.dumps(models))
+
+    def _noted(self, key: str) -> str:
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return "" if row is None else str(row[0])
+
+    def _note(self, key: str, value: str) -> None:
         with self._transaction() as db:
-            db.execute("INSERT OR REPLACE INTO meta VALUES ('retired', ?)", (json.dumps(models),))
+            db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def record_failure(self, root_id: int, file: FileFacts, reason: str, detail: str) -> None:
         """Remember why a file gave no track; it is tried again when it changes."""

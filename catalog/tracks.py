@@ -69,6 +69,11 @@ class Model:
     dim: int = 0
     labels: tuple[str, ...] = ()
 
+    @property
+    def identity(self) -> str:
+        """Name and version in one word, "name=version"."""
+        return f"{self.name}={self.version}"
+
 
 @dataclass(frozen=True, slots=True)
 class Analysis:

@@ -77,7 +77,7 @@ class Publication:
     def _models_of(self, published: Snapshot) -> list[Model]:
         """The models that what is published was made of, where the library still has them."""
         _, _, *named, version = self._library.published().split(" ") or [""]
-        known = {_name(one): one for one in self._library.models()}
+        known = {one.identity: one for one in self._library.models()}
         models = [known[name] for name in named if name in known]
         whole = len(models) == len(named) and version == published.version
         ours = bool(models) and (models[0].name, models[0].version) == (
@@ -87,7 +87,7 @@ class Publication:
         return models if whole and ours else []
 
     def _publish(self, models: Sequence[Model]) -> str:
-        names = " ".join(map(_name, models))
+        names = " ".join(model.identity for model in models)
         state = f"{self._library.tracks_revision()} {derivation(*models)} {names}"
         published, _, version = self._library.published().rpartition(" ")
         before = version
@@ -110,11 +110,11 @@ class Publication:
         retired = self._library.retired()
         if not retired:
             return
-        used = {_name(model) for model in models}
+        used = {model.identity for model in models}
         used |= set(self._library.published().split(" ")[2:])
         waiting = {name: last for name, last in retired.items() if name not in used}
         kept = {one.version for one in kept_snapshots(self._data)}
-        known = {_name(model): model for model in self._library.models()}
+        known = {model.identity: model for model in self._library.models()}
         removed = 0
         for name, last in list(waiting.items()):
             if last not in kept:
@@ -138,10 +138,6 @@ class Publication:
             return open_snapshot(self._data)
         except SnapshotError:
             return None
-
-
-def _name(model: Model) -> str:
-    return f"{model.name}={model.version}"
 
 
 #: The code that shapes a snapshot; a test holds it against what `embedder.publish` imports.

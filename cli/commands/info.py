@@ -81,7 +81,7 @@ def gather(library: Library, snapshot: Snapshot | None, data: Path) -> dict[str,
                 "version": m.version,
                 "tracks": library.count_analysed(m),
                 # Published no more: kept as long as this snapshot is, to go back to.
-                "kept_for": retired.get(f"{m.name}={m.version}"),
+                "kept_for": retired.get(m.identity),
             }
             for m in library.models()
         ],
