@@ -250,10 +250,11 @@ class Steering:
                 session = await self._await_playing(asked)
         seeds = choose_seeds(plan, view, session)
         # Login first: nothing that is kept is shown before the upstream said ok to this login.
-        confirming = asyncio.ensure_future(self._confirm(asked, plan, view, seeds, asker))
+        login = self._logins.digest(asked.parameters, asked.headers)
+        confirming = asyncio.ensure_future(self._confirm(asked, plan, view, seeds, asker, login))
         confirming.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:
-            known = self._session_of_known(asked, plan, view, seeds)
+            known = self._session_of_known(asked, plan, view, seeds, login)
             if known is None:
                 async with asyncio.timeout_at(until_s):
                     _, seeds = await confirming
@@ -280,10 +281,15 @@ class Steering:
         return dress(plan, first, gathered.songs)
 
     async def _confirm(
-        self, asked: Asked, plan: Plan, view: View, seeds: Sequence[int], asker: Asker
+        self,
+        asked: Asked,
+        plan: Plan,
+        view: View,
+        seeds: Sequence[int],
+        asker: Asker,
+        login: bytes,
     ) -> tuple[Reply, Sequence[int]]:
         """The upstream's word that this login is good; from here on what is kept may be used."""
-        login = self._logins.digest(asked.parameters, asked.headers)
         try:
             first, seen = await confirm(asker, view, seeds)
         except RefusedError:
@@ -302,7 +308,7 @@ class Steering:
         return first, seen
 
     def _session_of_known(
-        self, asked: Asked, plan: Plan, view: View, seeds: Sequence[int]
+        self, asked: Asked, plan: Plan, view: View, seeds: Sequence[int], login: bytes
     ) -> Session | None:
         """The session of a login that was good a moment ago, to choose by until the upstream says
         that it still is; None where it must be heard first.
@@ -311,7 +317,7 @@ class Steering:
         """
         if plan.probe or len(plan.folder_ids) > 1 or len(by_folder(seeds, view)) > 1:
             return None
-        if not self._logins.knows(self._logins.digest(asked.parameters, asked.headers)):
+        if not self._logins.knows(login):
             return None
         return self.sessions.find(asked.identity)
 

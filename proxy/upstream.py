@@ -201,9 +201,7 @@ class HttpUpstream:
             return False
         head = b"%b %b%b HTTP/1.1\r\n%b" % (name, self.origin.base_path, target, tail)
         connection.begin(answer, head, is_head=method == "HEAD")
-        self._busy.add(connection)
-        if self._sweeper is None:
-            self._schedule_sweep()
+        self._watch(connection)
         return True
 
     def begin_read(self, head: bytes, body: bytes | None, answer: Answer) -> bool:
@@ -216,9 +214,7 @@ class HttpUpstream:
         if connection is None:
             return False
         connection.begin(answer, head, body)
-        self._busy.add(connection)
-        if self._sweeper is None:
-            self._schedule_sweep()
+        self._watch(connection)
         return True
 
     async def open_connection(self) -> None:
@@ -275,9 +271,7 @@ class HttpUpstream:
         is_head: bool,
         upgrade: bool,
     ) -> Answer:
-        self._busy.add(connection)
-        if self._sweeper is None:
-            self._schedule_sweep()
+        self._watch(connection)
         return await connection.call(head, body, chunked=chunked, is_head=is_head, upgrade=upgrade)
 
     def _take(self) -> Connection | None:
@@ -342,6 +336,12 @@ class HttpUpstream:
         else:
             connection.was_idle = True
             self._idle.append(connection)
+
+    def _watch(self, connection: Connection) -> None:
+        """A call begins on a connection, which the sweeper gives up when its time is over."""
+        self._busy.add(connection)
+        if self._sweeper is None:
+            self._schedule_sweep()
 
     def _schedule_sweep(self) -> None:
         timeouts = self.timeouts
