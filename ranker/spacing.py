@@ -183,8 +183,8 @@ class _Room:
         self._shut = np.zeros(len(artists), np.bool_)
         self._times: Counter[int] = Counter(chosen)
         self._last = [*heard[1::-1], *chosen][-2:]  # in order
-        for position, artist in enumerate(heard[:1]):
-            self._times[artist] += self._most if heard[position + 1 :][:1] == [artist] else 1
+        if heard:
+            self._times[heard[0]] += self._most if heard[0] in heard[1:2] else 1
         for artist in list(self._times):
             self._close(artist)
 
