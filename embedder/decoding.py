@@ -244,18 +244,11 @@ class AudioFile:
             DecodingError: as `recognise`.
         """
         known = known or self.recognise(most)
-        with explained():
-            if not known._sparse:
-                self.file.fetch(0, self.file.size_bytes)
-            windows = self._windows(known)
-        return self._fetched(known, windows)
+        return self._fetched(known, tuple(self._in_turn(known)))
 
     def listen(self, known: Recognised) -> Fetched:
         """As `fetch`, but each window is read when its turn to be decoded comes, and then let go:
         six of them at 192 kHz are 100 MB. To be decoded once."""
-        with explained():
-            if not known._sparse:
-                self.file.fetch(0, self.file.size_bytes)
         return self._fetched(known, self._in_turn(known))
 
     def _fetched(
@@ -288,25 +281,11 @@ class AudioFile:
             return self._demuxer.last_packet_end_s(stated, self.origin)
         return stated
 
-    def _windows(self, known: Recognised) -> tuple[tuple[float, tuple[AudioPacket, ...]], ...]:
-        """Every window with its packets, by the seeker if it finds them all, else by FFmpeg."""
-        windows = dict([known._told])
-        for start_s in known._starts if known._sparse else ():
-            found = windows.get(start_s) or self._sought(start_s)
-            if found is None:
-                break
-            windows[start_s] = found
-        if len(windows) < len(known._starts):
-            self._leave_to_ffmpeg()
-            if known._container is not self._container:
-                windows = {}
-            for start_s in known._starts:
-                if start_s not in windows:
-                    windows[start_s] = self._demuxed(start_s, known._sparse)
-        return tuple((start_s, windows[start_s]) for start_s in known._starts)
-
     def _in_turn(self, known: Recognised) -> Iterator[tuple[float, tuple[AudioPacket, ...]]]:
-        """Every window with its packets, as `_windows`, but one at a time."""
+        """Every window with its packets, one at a time: by the seeker as long as it finds them."""
+        if not known._sparse:
+            with explained():
+                self.file.fetch(0, self.file.size_bytes)
         for start_s in known._starts:
             with explained():
                 if start_s == known._told[0] and known._container is self._container:

@@ -24,13 +24,13 @@ from embedder.mpeg import (
     settle_layout,
     walk_frames,
 )
+from embedder.packets import PREROLL_S, TAIL_S
 from embedder.reading import BLOCK_BYTES, CachedFile, View
 from embedder.windows import WINDOW_S
 
 _HEAD_BYTES: Final = 8 * 1024
 #: Frames more than a window takes tell its rate: no more than is read anyway.
 _SPARE_FRAMES: Final = 4
-_TAIL_S: Final = 0.1
 #: What is read more than the frames would take at the rate that is known.
 _MARGIN: Final = 0.12
 _MEND: Final = 0.1
@@ -46,7 +46,7 @@ class Mp3Seeker:
 
     form = "mp3"
     whole_view = True
-    preroll_s = 0.5
+    preroll_s = PREROLL_S
 
     def __init__(self, file: CachedFile, layout: Mp3Layout, start: int) -> None:
         self._file = file
@@ -84,7 +84,7 @@ class Mp3Seeker:
         frames_a_s = layout.frame.rate_hz / layout.frame.samples
         before, after = (
             math.ceil((WINDOW_S / 2 + around_s) * frames_a_s) + _SPARE_FRAMES
-            for around_s in (self.preroll_s, _TAIL_S)
+            for around_s in (self.preroll_s, TAIL_S)
         )
         stretches = []
         for i in range(probes):
