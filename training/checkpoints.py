@@ -18,18 +18,31 @@ CHECKPOINT: Final = "checkpoint.pt"
 STATE: Final = "state.pt"
 
 
+def load(path: Path, advice: str = "") -> dict[str, Any]:
+    """What `write` kept; nothing in it can run. `advice` is told where it cannot be read.
+
+    Raises:
+        CheckpointError: when it cannot be read.
+    """
+    try:
+        kept: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{path} cannot be read ({first_line(error)}){advice}") from error
+    return kept
+
+
 def fill(student: Student, path: Path) -> None:
     """Give a student a checkpoint's weights.
 
     Raises:
         CheckpointError: when it cannot be read.
     """
+    state = load(path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
         student.load_network(state["network"])
         if state["moods"] is not None:
             student.moods.load_state_dict(state["moods"])
-    except (OSError, RuntimeError, KeyError, TypeError, pickle.UnpicklingError) as error:
+    except (RuntimeError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} cannot be read ({first_line(error)})") from error
 
 
@@ -42,12 +55,7 @@ def average(paths: Sequence[Path], out: Path) -> None:
     Raises:
         CheckpointError: when one cannot be read, or is of other sizes.
     """
-    states = []
-    for path in paths:
-        try:
-            states.append(torch.load(path, map_location="cpu", weights_only=True))
-        except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-            raise CheckpointError(f"{path} cannot be read ({first_line(error)})") from error
+    states = [load(path) for path in paths]
     mean = dict(states[0])
     try:
         for part in ("network", "moods"):
@@ -60,7 +68,7 @@ def average(paths: Sequence[Path], out: Path) -> None:
     write(out / CHECKPOINT, mean)
     beside = paths[0].with_name(STATE)
     if beside.exists():
-        write(out / STATE, torch.load(beside, map_location="cpu", weights_only=True))
+        write(out / STATE, load(beside))
 
 
 def _mean(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -77,7 +85,7 @@ def geometry_beside(checkpoint: Path) -> Geometry | None:
     path = checkpoint.with_name(STATE)
     if not path.exists():
         return None
-    kept = torch.load(path, map_location="cpu", weights_only=True)["geometry"]
+    kept = load(path)["geometry"]
     return geometry_of(kept) if kept else None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import pickle
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -21,9 +20,9 @@ from training.checkpoints import (
     CHECKPOINT,
     STATE,
     fill,
-    first_line,
     geometry_beside,
     geometry_of,
+    load,
     plain,
     write,
 )
@@ -364,12 +363,7 @@ class Training:
         path = self.folder / STATE
         if not path.exists():
             return
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-            raise CheckpointError(
-                f"{path} cannot be read ({first_line(error)}): delete it to start anew"
-            ) from error
+        state = load(path, ": delete it to start anew")
         if state["recipe"] != json.dumps(asdict(self.recipe), sort_keys=True):
             raise CheckpointError(
                 f"{path} is of another recipe: delete it, or choose another folder"
