@@ -14,6 +14,9 @@ from typing import Any, Final
 
 from embedder.framing import id3v2_bytes
 
+#: What a bit of a codec is worth beside one of MP3's; of all others it is worth the same.
+WORTH: Final[Mapping[str, float]] = {"opus": 1.6, "aac": 1.25, "vorbis": 1.25}
+
 _HEAD_BYTES: Final = 4096
 _OGG_HEADER_BYTES: Final = 27
 _PCM: Final = frozenset({1, 3, 0xFFFE})
@@ -23,16 +26,12 @@ _LAYER: Final = 0x06
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """`codec` is a short name, `channels` 1 and more, `suffixes` what names of such files end in.
-
-    `worth` is what a bit is worth beside one of MP3's.
-    """
+    """`codec` is a short name, `channels` 1 and more, `suffixes` how such files are called."""
 
     codec: str
     channels: int
     suffixes: frozenset[str]
     lossless: bool = False
-    worth: float = 1.0
 
     def fits(self, path: Path) -> bool:
         """Whether the file is called after what it is."""
@@ -90,9 +89,9 @@ def _ogg(head: bytes) -> Encoding | None:
     at = _OGG_HEADER_BYTES + head[_OGG_HEADER_BYTES - 1]
     packet = head[at:]
     if packet.startswith(b"OpusHead"):
-        return Encoding("opus", packet[9], frozenset({".opus", ".ogg", ".oga"}), worth=1.6)
+        return Encoding("opus", packet[9], frozenset({".opus", ".ogg", ".oga"}))
     if packet.startswith(b"\x01vorbis"):
-        return Encoding("vorbis", packet[11], frozenset({".ogg", ".oga"}), worth=1.25)
+        return Encoding("vorbis", packet[11], frozenset({".ogg", ".oga"}))
     if packet.startswith(b"\x7fFLAC"):
         told = _flac(packet, 17)
         return Encoding("flac", told.channels, frozenset({".oga", ".ogg"}), lossless=True)
@@ -113,7 +112,7 @@ def _tta(head: bytes) -> Encoding:
 def _mpeg(head: bytes) -> Encoding | None:
     if head[1] & _LAYER == 0:
         channels = (head[2] & 1) << 2 | head[3] >> 6
-        return Encoding("aac", channels or 2, frozenset({".aac"}), worth=1.25)
+        return Encoding("aac", channels or 2, frozenset({".aac"}))
     mono = head[3] >> 6 == 3
     return Encoding("mpeg", 1 if mono else 2, frozenset({".mp3", ".mp2"}))
 
@@ -131,7 +130,6 @@ def _mp4(path: Path) -> Encoding | None:
         channels,
         frozenset({".m4a", ".mp4", ".m4b", ".alac"}),
         lossless=alac,
-        worth=1.0 if alac else 1.25,
     )
 
 

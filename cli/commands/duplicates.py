@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 _LOSSLESS: Final = frozenset({".flac", ".wav", ".aif", ".aiff", ".wv", ".ape", ".tta", ".alac"})
 #: MP4 at more than this is ALAC.
 _MOST_LOSSY_BITS_PER_S: Final = 400_000
-#: What a bit is worth beside one of MP3's, by name.
-_WORTH: Final = {".opus": 1.6, ".m4a": 1.25, ".aac": 1.25, ".ogg": 1.25, ".oga": 1.25}
+#: The codec that a name stands for, of those whose bits are worth more than MP3's.
+_CODECS: Final = {".opus": "opus", ".m4a": "aac", ".aac": "aac", ".ogg": "vorbis", ".oga": "vorbis"}
 #: Rates that differ by less are the same: tags and covers are in them.
 _SAME_RATE: Final = 0.95
 #: A mount answers many at once.
@@ -82,9 +82,10 @@ class File:
     @property
     def worth(self) -> float:
         """Bits a second, as many as MP3 would need."""
-        if self.encoding is not None:
-            return self.bits_per_s * self.encoding.worth
-        return self.bits_per_s * _WORTH.get(self.path.suffix.lower(), 1.0)
+        from embedder.encoding import WORTH
+
+        named = _CODECS.get(self.path.suffix.lower(), "")
+        return self.bits_per_s * WORTH.get(self.encoding.codec if self.encoding else named, 1.0)
 
     @property
     def tags(self) -> int:
