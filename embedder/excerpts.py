@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from av.audio.frame import AudioFrame
+from av.audio.frame import AudioFrame, format_dtypes
 from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
 
@@ -90,11 +90,14 @@ def samples_of(frames: Sequence[AudioFrame]) -> NDArray[Any]:
 
 def values_of(frame: AudioFrame) -> NDArray[Any]:
     """A frame's samples, (channels, n) as they come, but unsigned made signed."""
-    form = frame.format
-    samples: NDArray[Any] = frame.to_ndarray()
-    # Planar frames come as (channels, n), packed ones as (1, n * channels).
-    if not form.is_planar:
-        samples = samples.reshape(-1, frame.layout.nb_channels).T
+    form, count = frame.format, frame.layout.nb_channels
+    samples: NDArray[Any]
+    if form.is_planar:  # `to_ndarray` takes twice as long: 2,700 frames of a track's windows
+        samples = np.empty((count, frame.samples), format_dtypes[form.name])
+        for row, plane in zip(samples, frame.planes, strict=True):
+            row[:] = np.frombuffer(memoryview(plane), samples.dtype, frame.samples)
+    else:  # as (1, n * channels)
+        samples = frame.to_ndarray().reshape(-1, count).T
     if form.name.removesuffix("p") == "u8":
         samples = samples.astype(np.int16) - 128
     return samples

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from av.packet import Packet
 
@@ -39,6 +39,15 @@ _NEAR_BYTES: Final = 2048
 _MOST_TRIES: Final = 6
 _ID3V1_BYTES: Final = 128
 _APE_FOOTER_BYTES: Final = 32
+_TIME_BASE: Final = Fraction(1, UNITS_PER_S)
+
+
+class _Found(NamedTuple):
+    """A frame, at which byte of the file it begins, and all of it."""
+
+    place: int
+    frame: Frame
+    content: bytes
 
 
 class Mp3Seeker:
@@ -89,7 +98,7 @@ class Mp3Seeker:
         stretches = []
         for i in range(probes):
             centre = layout.first + round((i + 0.5) / probes * (layout.end - layout.first))
-            stretches.append([frame for _, frame in self._around(centre, before, after)[0]])
+            stretches.append([one.frame for one in self._around(centre, before, after)[0]])
         self._layout = layout = settle_layout(layout, stretches)
         return layout.anchors[-1][1] * layout.frame.samples / layout.frame.rate_hz
 
@@ -115,14 +124,11 @@ class Mp3Seeker:
         if self._layout.told:
             self._mean_bytes = (high - low) / max(last - number, 1)
         frames, middle = self._around(byte, centre - number, last - centre)
-        return [
-            self._packet(self._file.read_at(place, frame.size), centre + i - middle)
-            for i, (place, frame) in enumerate(frames)
-        ]
+        return [self._packet(one.content, centre + i - middle) for i, one in enumerate(frames)]
 
     def _packet(self, content: bytes, number: int) -> Packet[Any]:
         packet: Packet[Any] = Packet(content)
-        packet.time_base = Fraction(1, UNITS_PER_S)
+        packet.time_base = _TIME_BASE
         packet.pts = packet.dts = number * self._layout.frame.units
         packet.duration = self._layout.frame.units
         return packet
@@ -135,15 +141,15 @@ class Mp3Seeker:
         high = min(layout.end, layout.byte_of(last) + reach)
         self._file.fetch(low, high)
         packets: list[Packet[Any]] = []
-        for at, frame in self._walk(low, high):
-            number = round((at - layout.first) / layout.frame.mean_bytes)
+        for one in self._walk(low, high):
+            number = round((one.place - layout.first) / layout.frame.mean_bytes)
             if number >= last:
                 break
-            packets.append(self._packet(self._file.read_at(at, frame.size), number))
+            packets.append(self._packet(one.content, number))
         return packets
 
-    def _around(self, byte: int, before: int, after: int) -> tuple[list[tuple[int, Frame]], int]:
-        """So many frames before and from a byte on, each with its place, and which is the first.
+    def _around(self, byte: int, before: int, after: int) -> tuple[list[_Found], int]:
+        """So many frames before and from a byte on, and which is the first.
 
         Fewer where the audio ends.
         """
@@ -154,16 +160,16 @@ class Mp3Seeker:
         for centre, known in self._probed.items():
             if abs(centre - byte) < _NEAR_BYTES:
                 low, high = known
-        found: list[tuple[int, Frame]] = []
+        found: list[_Found] = []
         middle = 0
         for _ in range(_MOST_TRIES):
             low, high = max(low, layout.first), min(high, layout.end)
             self._file.fetch(low, high)
             found = self._walk(low, high)
-            middle = sum(at < byte for at, _ in found)
+            middle = sum(one.place < byte for one in found)
             left, right = before - middle, after - (len(found) - middle)
             if found:
-                self._mean_bytes = sum(frame.size for _, frame in found) / len(found)
+                self._mean_bytes = sum(one.frame.size for one in found) / len(found)
             more = self._mean_bytes * (1 + _MEND)
             short = (left > 0 and low > layout.first, right > 0 and high < layout.end)
             if not any(short):
@@ -178,11 +184,11 @@ class Mp3Seeker:
         first = max(middle - before, 0)
         return found[first : middle + after], middle - first
 
-    def _walk(self, low: int, high: int) -> list[tuple[int, Frame]]:
+    def _walk(self, low: int, high: int) -> list[_Found]:
         """The whole frames between two bytes, junk between them left out."""
         layout = self._layout
         content = self._file.read_at(low, high - low)
-        found: list[tuple[int, Frame]] = []
+        found: list[_Found] = []
         at = find_frame(content, 0, layout.frame)
         while at is not None and at + HEADER_BYTES <= len(content):
             frame = parse_frame(content, at)
@@ -191,7 +197,7 @@ class Mp3Seeker:
                 continue
             if at + frame.size > len(content) and high < layout.end:
                 break
-            found.append((low + at, frame))
+            found.append(_Found(low + at, frame, content[at : at + frame.size]))
             at += frame.size
         return found
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 _KBITS_1: Final = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
@@ -58,9 +59,14 @@ class Frame:
 
 def parse_frame(content: bytes, at: int) -> Frame | None:
     """The layer III header at `at`; None for anything else (free format too)."""
-    if len(content) < at + HEADER_BYTES or at < 0:
+    return None if at < 0 else _parse(content[at : at + HEADER_BYTES])
+
+
+@lru_cache(1024)  # a stream has few different headers, and thousands of frames
+def _parse(header: bytes) -> Frame | None:
+    if len(header) < HEADER_BYTES:
         return None
-    one, two, three, four = content[at : at + HEADER_BYTES]
+    one, two, three, four = header
     version, layer = two >> 3 & 3, two >> 1 & 3
     bits, rate = three >> 4, three >> 2 & 3
     if one != 0xFF or two < 0xE0 or version == 1 or layer != 1 or rate == 3 or bits in {0, 15}:

@@ -196,8 +196,10 @@ class _Run:
 
 def _tamed(sound: Float32) -> Float32:
     """The same samples without what a broken float WAV may hold."""
-    if not np.isfinite(sound).all():
-        np.nan_to_num(sound, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    # A comparison with NaN is false, and the extremes of what holds one are NaN.
+    if sound.size == 0 or (sound.min() >= -_LOUDEST and sound.max() <= _LOUDEST):
+        return sound
+    sound = np.nan_to_num(sound, nan=0.0, posinf=0.0, neginf=0.0)
     return np.clip(sound, -_LOUDEST, _LOUDEST, out=sound)
 
 
@@ -210,7 +212,9 @@ def _powers(runs: Sequence[_Run], heard: Sequence[slice], rate_hz: int) -> Itera
         for part in heard:
             first, last = max(part.start, begun) - begun, min(part.stop, ended) - begun
             if first < last:
-                channels = run.samples[:, first:last] * np.float32(full_scale(run.form))
+                channels = run.samples[:, first:last]
+                if channels.dtype != np.float32:
+                    channels = channels * np.float32(full_scale(run.form))
                 yield piece_powers(_tamed(channels), rate_hz, weights)
         begun = ended
 
