@@ -20,7 +20,7 @@ class EmbeddingSettings:
     )
     engine: Literal["auto", "onnx", "torch"] = field(
         default="auto",
-        metadata={"doc": "What runs segue-1; auto takes onnxruntime, or torch for CUDA."},
+        metadata={"doc": "What runs segue-1 and mn04; auto takes onnxruntime, or torch for CUDA."},
     )
     workers: int = field(
         default=0, metadata={"doc": "How many tracks at once; 0: one per processor core."}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import queue
 import signal
 import subprocess
@@ -39,10 +38,11 @@ from embedder.errors import (
 from embedder.excerpts import Excerpts, Measured
 from embedder.facts import Measuring
 from embedder.models.analysers import Analyser, hear
+from embedder.processes import command, environment
 from embedder.reading import Source
 
 #: What a worker is started with; its socket's number follows.
-COMMAND: Final[list[str]] = [sys.executable, "-P", "-m", "embedder.worker"]
+COMMAND: Final[list[str]] = command("embedder.worker")
 
 #: What the system says when not the file but the whole mount is gone.
 _LOST_MOUNT: Final = frozenset(
@@ -98,7 +98,6 @@ class _Process:
         #: Where the bytes of the file at hand come from, when the worker cannot open it.
         self.source: Source | None = None
         self._connection, theirs = Pipe()
-        path = os.pathsep.join(part for part in sys.path if part)
         with theirs:
             self._process = subprocess.Popen(
                 [*COMMAND, str(theirs.fileno())],
@@ -106,8 +105,7 @@ class _Process:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                # One thread each: there are as many processes as cores.
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": path},
+                env=environment(),
             )
         try:
             self.hear(_START_S)

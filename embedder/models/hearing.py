@@ -1,7 +1,7 @@
-"""segue-1: what its network says of a track's windows, made into a vector, tags and moods.
+"""What a network says of a track's windows, made into a vector, tags and moods.
 
-Two engines run the network and give the same vectors (cosine above .9999): onnxruntime and torch.
-This module knows neither; the mood head, 0.1 MB, is two products in numpy for both.
+Two engines run segue-1 and give the same vectors (cosine above .9999): onnxruntime and torch. This
+module knows neither; the mood head, 0.1 MB, is two products in numpy for both.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ class MoodHead:
         return sigmoid(logits)
 
 
-class Segue1:
-    """The loaded model: one pass over a track's windows gives all it says of it.
+class NetworkModel:
+    """A loaded network: one pass over a track's windows gives all it says of it.
 
     `moods` is the mood head and whose scores it gives, None where it was left out.
     """

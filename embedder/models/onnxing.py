@@ -1,8 +1,7 @@
-"""The light engine: segue-1 by onnxruntime, front end and network in one graph."""
+"""The light engine: onnxruntime, with front end and network in one graph."""
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -15,6 +14,7 @@ import numpy as np
 from catalog.tracks import Float32
 from embedder.errors import ModelError, WeightsError
 from embedder.models.hearing import N_SAMPLES, Hearing
+from embedder.processes import command, environment
 
 #: What onnxruntime is asked to say: errors, and nothing about the machine it meets.
 _ERRORS_ONLY: Final = 3
@@ -93,16 +93,15 @@ def probe(graph: Path) -> None:
     Raises:
         ModelError: the process died.
     """
-    path = os.pathsep.join(part for part in sys.path if part)
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "embedder.models.onnxing", str(graph)],
+            command("embedder.models.onnxing", str(graph)),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             errors="replace",
             timeout=_PROBE_S,
-            env={**os.environ, "PYTHONPATH": path},
+            env=environment(),
             check=False,
         )
     except subprocess.TimeoutExpired as error:

@@ -7,6 +7,7 @@ one and finding out that there is nothing to do all stay cheap.
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,7 +16,8 @@ from typing import Final
 
 from embedder.errors import ModelError, WeightsError
 from embedder.models.analysers import Analyser
-from embedder.models.entry import Entry, Setup
+from embedder.models.devices import cuda_there
+from embedder.models.entry import ENGINES, Entry, Setup
 from embedder.models.weights import Weights, state, verify
 from embedder.settings import EmbeddingSettings
 from embedder.windows import MOST_WINDOWS, WINDOW_S
@@ -35,11 +37,18 @@ class Choice:
         return (self.main, *self.beside)
 
 
+def _by_onnxruntime(setup: Setup) -> bool:
+    """Whether onnxruntime shall run what it and torch can; CUDA is torch's."""
+    if setup.engine == "torch" or importlib.util.find_spec(ENGINES["onnx"]) is None:
+        return False
+    return setup.device == "cpu" or (setup.device == "auto" and not cuda_there())
+
+
 def _load_segue1(entry: Entry, setup: Setup) -> Analyser:
-    from embedder.models.hearing import Engine, MoodHead, Segue1
+    from embedder.models.hearing import Engine, MoodHead, NetworkModel
 
     engine: Engine
-    if setup.device != "cuda" and not entry.missing_modules("onnx") and setup.engine != "torch":
+    if _by_onnxruntime(setup):
         from embedder.models.onnxing import open_engine
 
         engine = open_engine(setup.folder / _GRAPH)
@@ -48,14 +57,20 @@ def _load_segue1(entry: Entry, setup: Setup) -> Analyser:
 
         engine = TorchEngine(setup.folder / _NETWORK, device=setup.device)
     moods = [(one.model, MoodHead(setup.folder / _MOODS)) for one in setup.riders]
-    return Segue1(entry.model, engine, *moods)
+    return NetworkModel(entry.model, engine, *moods)
 
 
 def _load_efficientat(width: float) -> Callable[[Entry, Setup], Analyser]:
     def load(entry: Entry, setup: Setup) -> Analyser:
+        file = setup.folder / entry.weights[0].file
+        if width == _GRAPH_WIDTH and _by_onnxruntime(setup):
+            from embedder.models.converting import open_converted
+            from embedder.models.hearing import NetworkModel
+
+            engine = open_converted(file, PACKAGED / _NETWORK, PACKAGED / _GRAPH)
+            return NetworkModel(entry.model, engine)
         from embedder.models.efficientat import EfficientAT
 
-        file = setup.folder / entry.weights[0].file
         return EfficientAT(entry.model, file, width=width, device=setup.device)
 
     return load
@@ -79,6 +94,8 @@ PACKAGED: Final = Path(__file__).parent / "segue_1"
 
 _NETWORK: Final = "segue-1.safetensors"
 _GRAPH: Final = "segue-1.onnx"
+#: Of the MobileNetV3 that the graph runs.
+_GRAPH_WIDTH: Final = 0.4
 _MOODS: Final = "moods.safetensors"
 
 

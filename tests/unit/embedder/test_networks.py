@@ -8,7 +8,8 @@ import pytest
 from catalog.tracks import Float32
 from embedder.errors import WeightsError
 from embedder.excerpts import Excerpts
-from embedder.models.registry import MN04, MOODS, load
+from embedder.models.hearing import sigmoid
+from embedder.models.registry import MN04, MOODS, PACKAGED, load
 from tests.unit.embedder.sounds import music
 
 torch = pytest.importorskip("torch", reason="needs torch (make test TORCH=1)")
@@ -29,11 +30,57 @@ def test_mn04_matches_the_published_outputs(shared_models: Path) -> None:
     sound = torch.from_numpy(signal(32_000, 10))[None]
     mel = FrontEnd()(sound)
     np.testing.assert_allclose(mel[0, 0].numpy(), golden["mn04_logmel"], atol=1e-3)
-    model = load(MN04, shared_models, "cpu")
+    model = load(MN04, shared_models, "cpu", "torch")
     assert isinstance(model, EfficientAT)
     hidden, logits = model.infer(sound)
     np.testing.assert_allclose(hidden[0].numpy(), golden["mn04_hardswish512"], atol=1e-3)
     np.testing.assert_allclose(logits[0].numpy(), golden["mn04_logits527"], atol=2e-3)
+
+
+def test_mn04_by_onnxruntime_says_the_same_without_torch(shared_models: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    from embedder.models.hearing import NetworkModel
+
+    golden = np.load(shared_models / "golden.npz")
+    model = load(MN04, shared_models, "cpu")
+    assert isinstance(model, NetworkModel)
+    heard = model.engine.infer(signal(32_000, 10)[None])
+    right = golden["mn04_hardswish512"]
+    cosine = heard.vectors[0] @ right / np.linalg.norm(heard.vectors[0]) / np.linalg.norm(right)
+    assert cosine > 0.9998
+    np.testing.assert_allclose(sigmoid(heard.tags[0]), sigmoid(golden["mn04_logits527"]), atol=0.02)
+
+
+def test_other_weights_in_the_graph_are_refused(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    from embedder.models.converting import open_converted
+    from embedder.models.efficientat import MobileNetV3
+
+    network, graph = PACKAGED / "segue-1.safetensors", PACKAGED / "segue-1.onnx"
+    (tmp_path / "text.pt").write_bytes(b"not weights")
+    torch.save(MobileNetV3(0.2).state_dict(), tmp_path / "narrow.pt")
+    for name in ("text.pt", "narrow.pt", "none.pt"):
+        with pytest.raises(WeightsError, match=name):
+            open_converted(tmp_path / name, network, graph)
+
+
+def test_weights_of_any_kind_say_the_same_by_either_engine(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    from embedder.models.converting import open_converted
+    from embedder.models.efficientat import EfficientAT, MobileNetV3
+
+    torch.manual_seed(1)
+    network = MobileNetV3(0.4)
+    torch.save(network.state_dict(), tmp_path / "any.pt")
+    light = open_converted(
+        tmp_path / "any.pt", PACKAGED / "segue-1.safetensors", PACKAGED / "segue-1.onnx"
+    )
+    known = EfficientAT(MN04.model, tmp_path / "any.pt", width=0.4, device="cpu")
+    sound = signal(32_000, 10)[None]
+    hidden, logits = known.infer(torch.from_numpy(sound))
+    heard = light.infer(sound)
+    np.testing.assert_allclose(heard.vectors, hidden.numpy(), atol=0.02)
+    np.testing.assert_allclose(heard.tags, logits.numpy(), atol=0.02)
 
 
 def test_moods_match_the_published_outputs(shared_models: Path) -> None:

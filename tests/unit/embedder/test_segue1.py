@@ -22,7 +22,7 @@ from embedder.excerpts import Excerpts
 from embedder.job import embed
 from embedder.models import entry, registry
 from embedder.models.entry import Entry
-from embedder.models.hearing import N_SAMPLES, Segue1
+from embedder.models.hearing import N_SAMPLES, NetworkModel
 from embedder.models.registry import choose_models, load, load_chosen, segue1_entries
 from embedder.settings import EmbeddingSettings
 from tests.unit.embedder.sounds import music, write
@@ -219,7 +219,7 @@ def test_it_is_chosen_with_its_moods(
     assert choice.entries == shipped
     assert choice.reason == "model segue-1 with segue-1-moods: it is part of Segue"
     (model,) = load_chosen(choice, EmbeddingSettings(device="cpu"), tmp_path)
-    assert isinstance(model, Segue1)
+    assert isinstance(model, NetworkModel)
 
 
 @pytest.mark.parametrize(
@@ -227,8 +227,22 @@ def test_it_is_chosen_with_its_moods(
 )
 def test_an_engine_can_be_chosen(engine: str, kind: str, exported: Path, tmp_path: Path) -> None:
     model = load(segue1_entries(exported)[0], tmp_path, "cpu", engine)
-    assert isinstance(model, Segue1)
+    assert isinstance(model, NetworkModel)
     assert type(model.engine).__name__ == kind
+
+
+def test_auto_takes_cuda_where_there_is_one_and_onnxruntime_elsewhere(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "cuda_there", lambda: True)
+    for device, engine, kind in (
+        ("auto", "auto", "TorchEngine"),
+        ("auto", "onnx", "TorchEngine"),
+        ("cpu", "auto", "OnnxEngine"),
+    ):
+        model = load(segue1_entries(exported)[0], tmp_path, device, engine)
+        assert isinstance(model, NetworkModel)
+        assert type(model.engine).__name__ == kind
 
 
 def test_without_an_engine_it_gives_way_unless_that_was_asked_for(
