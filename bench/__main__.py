@@ -136,7 +136,7 @@ BENCHMARKS: tuple[tuple[str, str, bool, Callable[[], Rows]], ...] = (
 
 
 def main() -> int:
-    """Run those named, or all."""
+    """Run those named, or all; what one of them raises is shown, and the others run."""
     wanted = set(sys.argv[1:]) or {name for name, *_ in BENCHMARKS}
     unknown = wanted - {name for name, *_ in BENCHMARKS}
     console = Console(width=None if sys.stdout.isatty() else 120)
@@ -147,13 +147,19 @@ def main() -> int:
     console.print(
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     )
+    failed = False
     for name, title, needs_data, run in BENCHMARKS:
         if name not in wanted:
             continue
         if needs_data and not AUDIO.exists():
             console.print(f"{name}: needs real music in {AUDIO}, skipped")
             continue
-        rows = run()
+        try:
+            rows = run()
+        except Exception:  # hours of others must not be lost with it
+            console.print_exception(max_frames=5)
+            failed = True
+            continue
         table = Table(title=f"{title}  (python -m bench {name})", title_justify="left")
         columns = list(dict.fromkeys(key for row in rows for key in row))
         for column in columns:
@@ -162,7 +168,7 @@ def main() -> int:
             shown = (row.get(column) for column in columns)
             table.add_row(*("" if value is None else str(value) for value in shown))
         console.print(table)
-    return 0
+    return int(failed)
 
 
 if __name__ == "__main__":
