@@ -19,6 +19,8 @@ from ranker.settings import RankingSettings
 FLOW_SONGS: Final = 5
 FLOW_DECAY: Final = 0.7
 
+_DECAY: Final = np.float32(FLOW_DECAY) ** np.arange(FLOW_SONGS, dtype=np.float32)
+
 #: A skip is half forgotten after this long: some five songs.
 SKIP_HALF_LIFE_S: Final = 900.0
 MOST_SKIPS: Final = 8
@@ -124,14 +126,14 @@ def faded(age_s: float, half_life_s: float) -> float:
 
 def unit(vector: NDArray[Any]) -> Float32:
     """A vector scaled to length 1; nothing stays nothing."""
-    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-6), np.float32)
+    return np.asarray(vector / max(math.sqrt(float(vector @ vector)), 1e-6), np.float32)
 
 
 def _flow(snapshot: Snapshot, context: Context) -> Float32 | None:
     heard = [row for row in context.heard if 0 <= row < snapshot.n][:FLOW_SONGS]
     if not heard:
         return None
-    decay = np.float32(FLOW_DECAY) ** np.arange(len(heard), dtype=np.float32)
+    decay = _DECAY[: len(heard)]
     return unit(decay @ _rows(snapshot.vectors, heard))  # (h,) @ (h, d) -> (d,)
 
 
@@ -143,4 +145,6 @@ def _profile(snapshot: Snapshot, wanted: Sequence[Seed]) -> Float32 | None:
 
 
 def _rows(matrix: NDArray[Any], rows: Sequence[int]) -> Float32:
-    return np.asarray(matrix[np.array(rows, np.intp)], np.float32)
+    if not rows:
+        return np.empty((0, matrix.shape[1]), np.float32)
+    return np.asarray(matrix.take(rows, axis=0), np.float32)

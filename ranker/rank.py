@@ -8,6 +8,7 @@ where it is large (see docs/quality.md).
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -48,15 +49,15 @@ class _Scored:
     def best(self, size: int) -> _Scored:
         """The `size` best, best first; ties go to the lower row."""
         at = search.top(self.order, size)
-        at = at[np.argsort(-self.order[at], kind="stable")]
-        parts = {name: values[at] for name, values in self.terms.items()}
+        at = at.take(np.argsort(-self.order.take(at), kind="stable"))
+        parts = {name: values.take(at) for name, values in self.terms.items()}
         return _Scored(
-            self.rows[at],
-            self.vectors[at],
-            self.likeness[at],
+            self.rows.take(at),
+            self.vectors.take(at, axis=0),
+            self.likeness.take(at),
             parts,
-            self.total[at],
-            self.order[at],
+            self.total.take(at),
+            self.order.take(at),
         )
 
 
@@ -74,7 +75,9 @@ class _Ranking:
     ) -> None:
         self.snapshot, self.seeds, self.settings, self.exact = snapshot, seeds, settings, exact
         self.query = Query.of(snapshot, seeds, context, settings)
-        self.tagged = terms.mean_tags(snapshot, seeds)
+        # Only reasons want them, where the snapshot has profiles.
+        self.tagged = functools.cache(functools.partial(terms.mean_tags, snapshot, seeds))
+        self.genres = terms.rarities(snapshot, seeds) if settings.genres else []
         self.coarse = search.coarse_pass(snapshot, self.query, context, settings)
 
     def plain(self, context: Context, count: int) -> list[Pick]:
@@ -111,25 +114,25 @@ class _Ranking:
 
     def _full_size(self, count: int) -> int:
         n = self.snapshot.n
-        return n if self.exact else search.full_size(n, count)
+        return n if self.exact else search.full_size(n, count, self.query)
 
     def _candidates(self, size: int, mask: NDArray[np.bool_]) -> NDArray[np.intp]:
         return search.candidates(
-            self.snapshot, self.seeds, self.query, self.coarse, self.settings, size, mask
+            self.snapshot, self.query, self.genres, self.coarse, self.settings, size, mask
         )
 
     def _score(self, rows: NDArray[np.intp], context: Context) -> _Scored:
         snapshot, settings, query = self.snapshot, self.settings, self.query
         spread, taste = self.coarse.spread, context.taste
-        vectors = snapshot.vectors[rows]
+        vectors = snapshot.vectors.take(rows, axis=0)
         near = query.likeness(vectors)
         audio = terms.audio(near, query) - settings.hub * terms.hub(snapshot, rows)
         weighted: dict[str, NDArray[Any]] = {"audio": settings.audio * audio}
         if settings.tags and snapshot.tag_groups:
             weighted["tags"] = settings.tags * terms.tags(snapshot, rows, query, self.tagged)
-        if settings.genres and snapshot.genres is not None:
+        if self.genres:
             weight = settings.genres * spread
-            weighted["genres"] = weight * terms.genres(snapshot, rows, self.seeds)
+            weighted["genres"] = weight * terms.genres(snapshot, rows, self.genres)
         if query.flow is not None:
             weighted["flow"] = settings.flow * terms.flow(near)
         weighted |= self._jumps(rows, context)

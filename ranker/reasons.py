@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from catalog.snapshot import Snapshot
-from catalog.tracks import Float32
 from ranker import terms
 from ranker.picks import Reason, Seed
 from ranker.settings import RankingSettings
@@ -42,14 +41,14 @@ _ALIKE: Final = (
 def tell(
     snapshot: Snapshot,
     seeds: Sequence[Seed],
-    tagged: Sequence[Float32],
+    tagged: terms.Tagged,
     row: int,
     values: Mapping[str, float],
     settings: RankingSettings,
 ) -> tuple[Reason, ...]:
     """A reason for each term of `values` (term → signed contribution); audio always, 0 never.
 
-    A term without a text is told by its name. tagged: the seeds' tags, see `terms.mean_tags`.
+    A term without a text is told by its name. tagged: tells the seeds' tags, see `terms.mean_tags`.
     """
     told: list[Reason] = []
     for term, value in values.items():
@@ -58,7 +57,7 @@ def tell(
         elif not value:
             continue
         elif term == "tags":
-            shared = terms.shared_tags(snapshot, tagged, row) if value > 0 else []
+            shared = terms.shared_tags(snapshot, tagged(), row) if value > 0 else []
             other = "moods and tags alike" if value > 0 else "moods and tags differ"
             told.append(Reason(term, value, f"both {', '.join(shared)}" if shared else other))
         elif term == "genres":

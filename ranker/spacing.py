@@ -53,6 +53,7 @@ ALIKE: Final = 0.25
 TURN_COST: Final = 2.0
 
 _DECAY: Final = 0.5 ** (1 / HALF_LIFE)
+_DECAYS: Final = _DECAY ** np.arange(RECENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,19 +89,17 @@ def order(
     penalties are counted in.
     """
     breadth = np.float32(settings.breadth)
-    near_enough = (1 - breadth) * np.maximum(likeness, 0)
-    artists, albums = snapshot.artist[rows], snapshot.album[rows]
-    recordings = snapshot.recording[rows]
+    near_enough = breadth * (1 - breadth) * np.maximum(likeness, 0)
+    names = np.stack([snapshot.artist.take(rows), snapshot.album.take(rows)])  # (2, r)
+    artists, known = names[0], names >= 0
+    recordings = snapshot.recording.take(rows)
     heard = [row for row in heard[:RECENT] if 0 <= row < snapshot.n]
     recent = [*reversed(chosen), *heard][:RECENT]
     weights = np.array([settings.artist_repetition, settings.album_repetition]) * spread
-    # How often the artist, and the album, of each row came lately: (2, r).
-    came = np.stack(
-        [_before(artists, snapshot.artist[recent]), _before(albums, snapshot.album[recent])]
-    )
-    times = Counter(recordings.tolist())
-    twins = {code for code in times if code >= 0 and times[code] > 1}
-    closest = np.full(len(rows), -1.0, np.float32)
+    # How often the artist, and the album, of each row came lately, times -1.
+    came = -_before(names, np.stack([snapshot.artist[recent], snapshot.album[recent]]))  # (2, r)
+    ordered = np.sort(recordings)
+    twins = bool(((ordered[1:] == ordered[:-1]) & (ordered[1:] >= 0)).any())
     # Saturation is 1 - 2 ** -times: what is the same for all rows is taken off once.
     left = np.array(scores, np.float64) - weights.sum()
     room = None
@@ -111,13 +110,12 @@ def order(
     placed: list[Placed] = []
     # This loop is most of what a long answer costs: it works in place, and looks at each row once.
     fresh, value = np.empty_like(came), np.empty_like(left)
-    crowd = np.empty_like(closest)
+    crowd = np.zeros(len(rows), np.float32)
     while len(rows) and len(placed) < count:
-        np.exp2(np.negative(came, out=fresh), out=fresh)
-        np.matmul(weights, fresh, out=value)  # (2,) @ (2, r) -> (r,)
+        np.exp2(came, out=fresh)
+        np.dot(weights, fresh, out=value)  # (2,) @ (2, r) -> (r,)
         value += left
-        np.maximum(np.subtract(closest, near_enough, out=crowd), 0, out=crowd)
-        value -= np.multiply(crowd, breadth, out=crowd)
+        value -= crowd
         at, crowded = int(value.argmax()), False
         if value[at] == -np.inf:
             break
@@ -128,15 +126,16 @@ def order(
         if len(placed) == count:
             break
         left[at] = -np.inf
-        if int(recordings[at]) in twins:
+        if twins and recordings[at] >= 0:
             left[recordings == recordings[at]] = -np.inf
         came *= _DECAY
-        if artists[at] >= 0:
-            came[0] += artists == artists[at]
-        if albums[at] >= 0:
-            came[1] += albums == albums[at]
+        same = names == names[:, at : at + 1]
+        same &= known
+        came -= same
         if breadth:
-            np.maximum(closest, vectors @ vectors[at], out=closest)  # (r, d) @ (d,) -> (r,)
+            crowding = np.vecdot(vectors, breadth * vectors[at])  # (r, d) · (d,) -> (r,)
+            crowding -= near_enough
+            np.maximum(crowd, crowding, out=crowd)
     before = snapshot.artist[recent[:1]].tolist()
     most = TURN_COST * float(weights[0])
     return _alternated(placed, artists, scores, before[0] if before else -1, most)
@@ -230,7 +229,8 @@ def _best(value: NDArray[np.float64], closed: NDArray[np.bool_]) -> int | None:
 
 
 def _before(codes: NDArray[np.int32], recent: NDArray[np.int32]) -> NDArray[np.float64]:
-    """(r,) how often each row's code came among `recent` (latest first), decayed by position."""
-    decay = np.where(recent >= 0, _DECAY ** np.arange(len(recent)), 0.0)
-    found: NDArray[np.float64] = (codes[:, np.newaxis] == recent) @ decay  # (r, h) @ (h,) -> (r,)
+    """(k, r) how often each row's codes came among `recent` (k, h), latest first, decayed."""
+    decay = np.where(recent >= 0, _DECAYS[: recent.shape[1]], 0.0)[..., np.newaxis]
+    same = codes[..., np.newaxis] == recent[:, np.newaxis]
+    found: NDArray[np.float64] = (same @ decay)[..., 0]  # (k, r, h) @ (k, h, 1) -> (k, r, 1)
     return found

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -19,6 +19,9 @@ from ranker.query import Likeness, Query, faded, unit
 from ranker.taste import Taste
 
 Rows = NDArray[np.intp]
+
+#: What tells the seeds' mean scores (t,) for each tag group, when they are asked for.
+Tagged = Callable[[], Sequence[Float32]]
 
 #: A tag counts as a track's own from one standard deviation above the library's mean.
 OWN_TAG_Z: Final = 1.0
@@ -59,20 +62,21 @@ def hub(snapshot: Snapshot, rows: Rows) -> Float32:
     """
     if snapshot.hub is None:
         return np.zeros(len(rows), np.float32)
-    return np.asarray(snapshot.hub[rows], np.float32)
+    return np.asarray(snapshot.hub.take(rows), np.float32)
 
 
-def tags(snapshot: Snapshot, rows: Rows, query: Query, tagged: Sequence[Float32]) -> Float32:
+def tags(snapshot: Snapshot, rows: Rows, query: Query, tagged: Tagged) -> Float32:
     """Cosine of tag profiles: -1…1; 0 where there are no tags.
 
     A profile is what a track has more or less of than other tracks of the library, over all tags.
     tagged: the seeds' tags, for snapshots from before there were profiles.
     """
     if query.profile is not None and snapshot.profile is not None:
-        found = snapshot.profile[rows] @ query.profile  # (r, p) @ (p,) -> (r,)
+        # (r, p) · (p,) -> (r,)
+        found = np.vecdot(snapshot.profile.take(rows, axis=0), query.profile)
         return np.asarray(found, np.float32)
     total = np.zeros(len(rows), np.float32)
-    for group, wanted in zip(snapshot.tag_groups.values(), tagged, strict=True):
+    for group, wanted in zip(snapshot.tag_groups.values(), tagged(), strict=True):
         whole = np.asarray(group.scores[rows], np.float32)  # (r, t)
         with np.errstate(invalid="ignore"):  # some BLAS flag what lies beside the few columns
             found = whole @ unit(wanted)  # (r, t) @ (t,) -> (r,)
@@ -80,23 +84,31 @@ def tags(snapshot: Snapshot, rows: Rows, query: Query, tagged: Sequence[Float32]
     return np.asarray(total / max(len(snapshot.tag_groups), 1), np.float32)
 
 
-def genres(snapshot: Snapshot, rows: Rows, seeds: Sequence[Seed]) -> Float32:
-    """The rarest genre that the files of a row and of a wanted seed both name: 0…1.
+def rarities(snapshot: Snapshot, seeds: Sequence[Seed]) -> list[tuple[int, float]]:
+    """The genres (code, rarity in 0…1) that the files of wanted seeds name, the rarest last.
 
-    1 is a genre that hardly any track has, 0 is none in common, or one that all have.
+    1 is a genre that hardly any track has, 0 is one that all have.
     """
-    found = np.zeros(len(rows), np.float32)
     if snapshot.genres is None or not snapshot.genres.shape[1]:
-        return found
+        return []
     wanted = {seed.row for seed in seeds if seed.weight > 0}
     codes = sorted({code for row in wanted for code in snapshot.genres[row].tolist()} - {-1})
     sample = snapshot.genres[:: max(snapshot.n // _GENRE_SAMPLE, 1)]
-    theirs = snapshot.genres[rows]
-    for code in codes[:MOST_GENRES]:
-        # A track names a genre once: counting all places counts the tracks.
-        rarity = 1 - np.count_nonzero(sample == code) / len(sample)
-        at = np.flatnonzero(theirs == code) // theirs.shape[1]
-        found[at] = np.maximum(found[at], np.float32(rarity))
+    # A track names a genre once: counting all places counts the tracks.
+    found = [(c, 1 - np.count_nonzero(sample == c) / len(sample)) for c in codes[:MOST_GENRES]]
+    return sorted(found, key=lambda pair: (pair[1], pair[0]))
+
+
+def genres(snapshot: Snapshot, rows: Rows, wanted: Sequence[tuple[int, float]]) -> Float32:
+    """The rarity of the rarest of the genres `wanted` (see `rarities`) that a row names: 0…1.
+
+    0 is none in common, or one that all tracks have.
+    """
+    found = np.zeros(len(rows), np.float32)
+    if snapshot.genres is not None and wanted:
+        theirs = snapshot.genres.take(rows, axis=0)  # (r, g)
+        for code, rarity in wanted:
+            found[(theirs == code).ravel().nonzero()[0] // theirs.shape[1]] = rarity
     return found
 
 

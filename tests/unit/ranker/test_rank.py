@@ -278,11 +278,11 @@ def test_carols_come_in_december_only() -> None:
 def test_a_genre_in_common_is_weak_evidence_and_a_rare_one_more(tmp_path: Path) -> None:
     everywhere, rare = [[0, -1, -1]] * 30, [[0, 1, -1], [0, 1, -1]]
     snapshot = styled(tmp_path, [0] * 32, noise=0.0, genres=[*rare, *everywhere])
-    found = terms.genres(snapshot, np.arange(32), [Seed(0)])
+    found = terms.genres(snapshot, np.arange(32), terms.rarities(snapshot, [Seed(0)]))
     assert found[1] > 0.9
     assert found[2:].max() < 0.05
     assert rows(rank(snapshot, [Seed(0)], Context(), SETTINGS, 1)) == [1]
-    assert not terms.genres(styled(tmp_path, [0] * 3), np.arange(3), [Seed(0)]).any()
+    assert not terms.rarities(styled(tmp_path, [0] * 3), [Seed(0)])
 
 
 def test_everything_gated_is_still_an_answer(tmp_path: Path) -> None:
