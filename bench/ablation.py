@@ -38,7 +38,6 @@ TERMS: Final = (
 REAL_SESSIONS: Final = 200
 SYNTHETIC_SESSIONS: Final = 40
 LISTENERS: Final = 40
-DAY_S: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,24 +143,18 @@ def _skips(made: Synthetic, settings: RankingSettings) -> str:
 
 
 def _unlike(snapshot: Snapshot, settings: RankingSettings) -> dict[str, object]:
-    near, known = [], {0.0: [0.0], 1.0: [0.0]}
+    near = []
     for row in range(0, snapshot.n, 2):
         other = (row + snapshot.n // 2) % snapshot.n
         picks = rank(snapshot, [Seed(row), Seed(other, -1.0)], Context(), settings, 10)
         near.append(
             float((snapshot.vectors[[p.row for p in picks]] @ snapshot.vectors[other]).mean())
         )
-        heard = tuple((row + step) % snapshot.n for step in range(4))
-        context = Context(excluded=frozenset(heard), heard=heard)
-        for explore, shares in known.items():
-            picks = rank(snapshot, [Seed(row)], context, replace(settings, explore=explore), 10)
-            artists = snapshot.artist[[p.row for p in picks]]
-            shares.append(float(np.isin(artists, snapshot.artist[list(heard)]).mean()))
+    explored = (replace(settings, explore=explore) for explore in (0.0, 1.0))
+    known = [quality.known_songs(snapshot, one) for one in explored]
     return {
         "like an unwanted seed": round(float(np.mean(near)), 3),
-        "known artists, explore 0 → 1": " → ".join(
-            f"{np.mean(shares[1:]):.3f}" for shares in known.values()
-        ),
+        "known songs, explore 0 → 1": " → ".join(f"{share:.3f}" for share in known),
     }
 
 
@@ -176,7 +169,7 @@ def _listening(made: Synthetic, settings: RankingSettings) -> dict[str, object]:
         one, other = (int(row) for row in random.integers(0, snapshot.n, 2))
         loved = random.permutation(np.flatnonzero(style == style[other]))[:20].tolist()
         house = random.permutation(np.flatnonzero(style == style[one]))[:20].tolist()
-        ages = [DAY_S] * 10 + [365 * DAY_S] * 10
+        ages = [quality.DAY_S] * 10 + [365 * quality.DAY_S] * 10
         likings = [Liking(row, 1.0, age) for row, age in zip(loved, ages, strict=False)]
         seeds = [Seed(one), Seed(other)]
         plain = [p.row for p in rank(snapshot, seeds, Context(), settings, 20)]

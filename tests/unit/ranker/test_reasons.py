@@ -34,7 +34,7 @@ def test_every_term_is_switched_off_once_by_the_benchmark() -> None:
 def test_a_term_without_a_text_is_told_by_its_name(tmp_path: Path) -> None:
     snapshot = styled(tmp_path, [0, 1])
     values = {"audio": 0.5, "weather": 0.25, "moon": -0.25}
-    told = reasons.tell(snapshot, [], [], 0, values, SETTINGS)
+    told = reasons.tell(snapshot, [], list, 0, values, SETTINGS)
     assert [(one.term, one.value) for one in told] == list(values.items())
     assert [one.text for one in told[1:]] == ["weather", "moon"]
 
