@@ -81,9 +81,11 @@ class File:
 
     @property
     def worth(self) -> float:
-        """Bits a second, as many as MP3 would need."""
+        """Bits a second, as many as MP3 would need; of lossless files, what they decode to."""
         from embedder.encoding import WORTH
 
+        if self.encoding is not None and self.encoding.lossless:
+            return float(self.encoding.exact_bits_per_s)
         named = _CODECS.get(self.path.suffix.lower(), "")
         return self.bits_per_s * WORTH.get(self.encoding.codec if self.encoding else named, 1.0)
 
@@ -96,6 +98,11 @@ class File:
         return sum(map(bool, told)) + named
 
     @property
+    def packed(self) -> bool:
+        """Whether it takes less room than its samples, or nobody knows."""
+        return self.encoding is None or self.encoding.packed
+
+    @property
     def fits(self) -> bool:
         """Whether it is called after what it is."""
         return self.encoding is None or self.encoding.fits(self.path)
@@ -105,7 +112,8 @@ def best_first(files: Sequence[File]) -> list[File]:
     """Lossless, then stereo, then by what the bits are worth; among equals the better kept one.
 
     Equal are files of the same content and those whose rates differ by 5 % at most. Of them the
-    fuller tags come first, then a name that fits the content, then the older, then the shorter.
+    fuller tags come first, then what is packed (FLAC before WAV), then a name that fits the
+    content, then the older, then the shorter.
     """
     rates: dict[str, float] = {}
     for file in files:
@@ -123,6 +131,7 @@ def best_first(files: Sequence[File]) -> list[File]:
             not file.stereo,
             -steps[rates[file.track.content_key]],
             -file.tags,
+            not file.packed,
             not file.fits,
             file.track.file.mtime_ns,
             len(file.track.file.path),

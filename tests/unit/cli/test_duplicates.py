@@ -56,9 +56,9 @@ def test_before_the_first_snapshot(segue: Segue, data: Path) -> None:
     assert len(result.err.splitlines()) == 1
 
 
-def flac_head(channels: int) -> bytes:
-    """What a FLAC file of 44.1 kHz and 16 bits begins with."""
-    packed = 44_100 << 44 | (channels - 1) << 41 | 15 << 36 | 8_820_000
+def flac_head(channels: int, rate_hz: int = 44_100) -> bytes:
+    """What a FLAC file of 16 bits begins with."""
+    packed = rate_hz << 44 | (channels - 1) << 41 | 15 << 36 | 8_820_000
     info = struct.pack(">HH6xQ16x", 4096, 4096, packed)
     return b"fLaC" + bytes([0x80, 0, 0, len(info)]) + info
 
@@ -72,6 +72,8 @@ def mp3_head(*, mono: bool) -> bytes:
     return bytes([0xFF, 0xFB, 0x90, 0xC4 if mono else 0x44])
 
 
+#: What a WAV of 44.1 kHz and 16 bits begins with.
+WAV = b"RIFF" + bytes(4) + b"WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 2, 44_100, 176_400, 4, 16)
 STEREO_MP3 = mp3_head(mono=False)
 FULL = Tags(title="Pulse", artist="Circuit", album="Voltage", year=1999, track_number=1)
 
@@ -129,6 +131,10 @@ def test_a_file_that_is_gone_is_no_duplicate(segue: Segue, data: Path) -> None:
          {"path": "m.opus", "content": opus_head(1), "size_bytes": 2_400_000}),
         ({"path": "long/name.flac", "content": flac_head(2)},
          {"path": "a.flac", "content": flac_head(1), "size_bytes": 9_000_000}),
+        ({"path": "long/name.flac", "content": flac_head(2), "size_bytes": 9_000_000},
+         {"path": "a.wav", "content": WAV, "size_bytes": 42_000_000}),
+        ({"path": "a.wav", "content": WAV, "size_bytes": 42_000_000},
+         {"path": "a.flac", "content": flac_head(2, rate_hz=22_050)}),
         ({"path": "long/name.flac", "content": flac_head(2), "key": "same"},
          {"path": "a.mp3", "content": flac_head(2), "key": "same", "tags": Tags(title="a")}),
         ({"path": "long/name.mp3", "content": STEREO_MP3, "key": "same"},
@@ -140,7 +146,8 @@ def test_a_file_that_is_gone_is_no_duplicate(segue: Segue, data: Path) -> None:
         ({"path": "b.mp3", "content": STEREO_MP3},
          {"path": "copy of b.mp3", "content": STEREO_MP3}),
     ],
-    ids=["stereo", "stereo-opus", "stereo-flac", "tags", "no-flac", "suffix", "older", "shorter"],
+    ids=["stereo", "stereo-opus", "stereo-flac", "packed", "finer",
+         "tags", "no-flac", "suffix", "older", "shorter"],
 )  # fmt: skip
 def test_among_equals(
     segue: Segue, data: Path, best: dict[str, Any], other: dict[str, Any], turned: bool

@@ -53,6 +53,9 @@ def test_whatever_its_name_is(
     assert found is not None
     assert (found.codec, found.lossless) == (told, lossless)
     assert found.channels == (1 if layout == "mono" else 2)
+    # What FFmpeg's encoders take first: bytes, or 24 of 32 bits.
+    bits = {"tta": 8, "wavpack": 8, "alac": 24}.get(told, 16)
+    assert found.exact_bits_per_s == (48_000 * bits * found.channels if lossless else 0)
     assert found.fits(path)
     other = path.rename(tmp_path / "a.mpc")
     assert encoding_of(other) == found
