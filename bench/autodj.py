@@ -5,7 +5,12 @@ for; the player drops what is queued, **shuffles the rest** and takes up to five
 short is a fall-back. With a folder selected the first answer has the five that it queues (see
 `proxy.decisions.FolderForm`), and where some are missing a pool of ten follows. Judged by other
 ears (MusiCNN on real music, another projection on synthetic): how many of the songs added are
-among the tenth of the unplayed songs (of the folder) nearest to the last five played.
+among the tenth of the unplayed songs (of the folder) nearest to the last five played. A tenth of 46
+songs is four and six tenths of the fifth, so that chance is a tenth however many are left.
+
+What a small folder costs is told by pickers that are as often right in the whole library as Segue
+is: the judge itself, choosing by the very rule it judges by, with noise in its ears or at each
+choice. Where five are asked for of forty songs, each errs more often than where they are of 150.
 
     python -m bench autodj
 """
@@ -36,6 +41,7 @@ NEAREST: Final = 0.1
 SESSION_TAIL: Final = 5
 SESSIONS: Final = 200
 SMALL: Final = 1000
+HALVINGS: Final = 8
 
 REAL_MODELS: Final = ("segue-1", "efficientat-mn04")
 
@@ -54,11 +60,15 @@ class Figures:
     twice: int = 0
     thrice: int = 0
     outside: int = 0
-    near: list[bool] = field(default_factory=list)
+    near: list[float] = field(default_factory=list)
 
-    def row(self, name: str, chance: float) -> dict[str, object]:
-        """As a line of the table; `chance`: the share near of a random picker."""
-        near = float(np.mean(self.near))
+    @property
+    def share(self) -> float:
+        """Of the songs added, how many are near."""
+        return float(np.mean(self.near))
+
+    def row(self, name: str, whole: float | None = None) -> dict[str, object]:
+        """As a line of the table; `whole`: the picker's share without a folder."""
         return {
             "picker": name,
             "songs": self.played,
@@ -67,8 +77,9 @@ class Figures:
             "same artist 2 in a row": f"{self.twice / self.played:.1%}",
             "3 in a row": self.thrice,
             "outside the folder": self.outside,
-            "among the nearest 10 %": round(near, 3),
-            "x random": round(near / chance, 2) if chance else "",
+            "among the nearest 10 %": round(self.share, 3),
+            "x chance": round(self.share / NEAREST, 1),
+            "of it without a folder": f"{self.share / whole:.0%}" if whole else None,
         }
 
 
@@ -148,13 +159,20 @@ def _judged(
     queue: Sequence[int],
     added: Sequence[int],
     folder: NDArray[np.bool_] | None,
-) -> list[bool]:
-    tail = judge[queue[-SESSION_TAIL:]].mean(0)
-    near = judge @ tail  # (n, d) @ (d,) -> (n,)
+) -> list[float]:
+    """Of each song added 1 where it is near, 0 where not, and a part where the tenth ends in it."""
+    near = heard_by(judge, queue[-SESSION_TAIL:])
     left = np.ones(len(judge), np.bool_) if folder is None else folder.copy()
     left[list(queue)] = False
-    edge = np.quantile(near[left], 1 - NEAREST)
-    return [bool(near[row] >= edge) for row in added]
+    near_left = near[left]
+    room = NEAREST * len(near_left)
+    return [float(np.clip(room - np.count_nonzero(near_left > near[row]), 0, 1)) for row in added]
+
+
+def heard_by(judge: NDArray[np.float32], rows: Sequence[int]) -> NDArray[np.float32]:
+    """(n,) how near every song is to some songs, by a judge's vectors (n, d)."""
+    found: NDArray[np.float32] = judge @ judge[list(rows)].mean(0)  # (n, d) @ (d,) -> (n,)
+    return found
 
 
 def _count(figures: Figures, artists: Sequence[int], queue: Sequence[int]) -> None:
@@ -196,10 +214,59 @@ def by_chance(snapshot: Snapshot) -> Picker:
     return pick
 
 
+def noisy(judge: NDArray[np.float32], noise: float, *, of_ears: bool) -> Picker:
+    """The judge as a picker, by its own rule, with noise in its vectors or else at each choice."""
+    random = np.random.default_rng(5)
+    ears = judge
+    if of_ears:
+        heard = judge + noise * random.standard_normal(judge.shape, np.float32) / np.float32(
+            np.sqrt(judge.shape[1])
+        )
+        ears = heard / np.maximum(np.linalg.norm(heard, axis=1, keepdims=True), 1e-6)
+
+    def pick(playing: int, context: Context, count: int) -> list[int]:
+        near = heard_by(ears, context.heard[:SESSION_TAIL])
+        if not of_ears:
+            near = near + noise * random.standard_normal(len(near), np.float32)
+        left = np.ones(len(near), np.bool_) if context.eligible is None else context.eligible.copy()
+        left[list(context.excluded)] = False
+        order = np.argsort(-np.where(left, near, -np.inf), kind="stable")
+        return order[: min(count, int(left.sum()))].tolist()
+
+    return pick
+
+
+def as_right(
+    snapshot: Snapshot,
+    judge: NDArray[np.float32],
+    share: float,
+    sessions: int,
+    songs: int,
+    *,
+    of_ears: bool,
+) -> Picker:
+    """The `noisy` judge whose share without a folder is nearest to `share`, by halving."""
+    low, high = 0.0, 8.0 if of_ears else 1.0
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        picker = noisy(judge, middle, of_ears=of_ears)
+        if simulate(snapshot, judge, picker, sessions, songs=songs).share > share:
+            low = middle
+        else:
+            high = middle
+    return noisy(judge, (low + high) / 2, of_ears=of_ears)
+
+
 def folder_of(snapshot: Snapshot) -> NDArray[np.bool_]:
     """(n,) bool: a music folder, half the albums of a small library, a quarter of a large one."""
     albums = np.unique(snapshot.album)
     return np.isin(snapshot.album, albums[:: 2 if snapshot.n < SMALL else 4])
+
+
+def most_of(snapshot: Snapshot) -> NDArray[np.bool_]:
+    """(n,) bool: three albums of four."""
+    albums = np.unique(snapshot.album)
+    return ~np.isin(snapshot.album, albums[3::4])
 
 
 def table(
@@ -207,33 +274,42 @@ def table(
 ) -> list[dict[str, object]]:
     """Segue, the same without spacing, and a plain server, without and with a folder selected."""
     settings = RankingSettings()
-    inside = folder_of(snapshot)
+    segue, random = ranked(snapshot, settings), by_chance(snapshot)
+    no_spacing = replace(settings, artist_repetition=0, album_repetition=0)
     rows = []
-    for where, folder in (("all", None), ("folder", inside)):
-        random_picks = simulate(snapshot, judge, by_chance(snapshot), sessions, folder)
-        chance = float(np.mean(random_picks.near))
-        pickers: dict[str, Picker] = {"Segue": ranked(snapshot, settings)}
-        if folder is None:
-            no_spacing = replace(settings, artist_repetition=0, album_repetition=0)
-            pickers["without spacing"] = ranked(snapshot, no_spacing)
-        else:
-            pickers["pools of ten"] = _pools(ranked(snapshot, settings))
+    for label, picker in (
+        ("Segue", segue),
+        ("without spacing", ranked(snapshot, no_spacing)),
+        ("plain server, random", random),
+    ):
+        row = simulate(snapshot, judge, picker, sessions).row(label)
+        rows.append({"library": name, "asked": "all", **row})
+    inside = folder_of(snapshot)
+    folders = {f"folder of {int(inside.sum())}": inside}
+    small = snapshot.n < SMALL
+    if small:
+        folders[f"the other {int((~inside).sum())}"] = ~inside
+        most = most_of(snapshot)
+        folders[f"folder of {int(most.sum())}"] = most
+    # Forty songs are half of a small folder: twenty are as large a part of it as forty of all.
+    for songs in (SONGS, SONGS // 2) if small else (SONGS,):
+        pickers = {"Segue": segue, "plain server, random": random}
+        if songs == SONGS:
+            pickers["pools of ten"] = _pools(segue)
+        share = simulate(snapshot, judge, segue, sessions, songs=songs).share
+        if small:
+            for label, of_ears in (("noisy ears", True), ("noisy choice", False)):
+                pickers[f"as right as Segue, {label}"] = as_right(
+                    snapshot, judge, share, sessions, songs, of_ears=of_ears
+                )
         for label, picker in pickers.items():
-            figures = simulate(snapshot, judge, picker, sessions, folder)
-            rows.append({"library": name, "asked": where, **figures.row(label, chance)})
-        if folder is not None and snapshot.n < SMALL:
-            # Forty songs are half of such a folder: the near ones run out, whoever chooses. As
-            # large a part of it as forty songs are of the library tells what the folder costs.
-            songs = round(SONGS * float(folder.mean()))
-            few = [
-                simulate(snapshot, judge, picker, sessions, folder, songs=songs)
-                for picker in (by_chance(snapshot), ranked(snapshot, settings))
-            ]
-            row = few[1].row(f"Segue, {songs} songs", float(np.mean(few[0].near)))
-            rows.append({"library": name, "asked": where, **row})
-        rows.append(
-            {"library": name, "asked": where, **random_picks.row("plain server, random", chance)}
-        )
+            whole = share
+            if label != "pools of ten":
+                whole = simulate(snapshot, judge, picker, sessions, songs=songs).share
+            for where, folder in folders.items():
+                figures = simulate(snapshot, judge, picker, sessions, folder, songs=songs)
+                row = figures.row(f"{label}, {songs} songs", whole)
+                rows.append({"library": name, "asked": where, **row})
     return rows
 
 
@@ -295,32 +371,47 @@ def tastes(made: Synthetic, listeners: int = 100) -> list[dict[str, object]]:
 
 
 def skips(made: Synthetic, settings: RankingSettings, most: int = 150) -> dict[str, object]:
-    """Two skips of one style: its share of the next ten before, just after, and 20 songs later.
+    """Two skips of one style: its share of the next ten before, just after, and 20 songs later."""
+    shares = np.mean(skipped_shares(made, settings, most), axis=0)
+    return {
+        "library": "synthetic 20,000",
+        "asked": "two skips of one style: its share of the next ten",
+        **{
+            label: round(float(share), 3)
+            for label, share in zip(("before", "after", "20 songs later"), shares, strict=True)
+        },
+    }
 
-    Seeds are pairs of songs of two styles, as where a session wanders from one to the other.
+
+def skipped_shares(
+    made: Synthetic, settings: RankingSettings, most: int
+) -> list[tuple[float, float, float]]:
+    """For each of `most` seeds, the share of a style before two skips of it, after, and later.
+
+    Seeds are pairs of songs of two styles, as where a session wanders from one to the other. They
+    are the same whatever the settings.
     """
     snapshot, style = made.snapshot, made.style
     chance = np.random.default_rng(5)
-    shares: dict[str, list[float]] = {"before": [], "after": [], "20 songs later": []}
-    while len(shares["before"]) < most:
+    found: list[tuple[float, float, float]] = []
+    while len(found) < most:
         one, other = (int(row) for row in chance.integers(0, snapshot.n, 2))
         of_style = np.flatnonzero(style == style[other])
         if style[one] == style[other] or len(of_style) < 20:
             continue
         seeds = [Seed(one), Seed(other)]
-        near = rank(snapshot, seeds, Context(), settings, 30)
-        kin = [pick.row for pick in near if style[pick.row] == style[other]][:2]
+        near = rank(snapshot, seeds, Context(), RankingSettings(), 30)
+        kin = tuple([pick.row for pick in near if style[pick.row] == style[other]][:2])
         if len(kin) < 2:
             continue
-        gone = frozenset(kin)
-        for label, age_s in (("before", None), ("after", 30.0), ("20 songs later", 20 * SONG_S)):
-            skipped = () if age_s is None else tuple(kin)
-            ages = () if age_s is None else (age_s, age_s)
-            context = Context(excluded=gone, skipped=skipped, skipped_ages_s=ages)
-            picks = rank(snapshot, seeds, context, settings, 10)
-            shares[label].append(float(np.mean([style[p.row] == style[other] for p in picks])))
-    return {
-        "library": "synthetic 20,000",
-        "asked": "two skips of one style: its share of the next ten",
-        **{label: round(float(np.mean(found)), 3) for label, found in shares.items()},
-    }
+        before = Context(excluded=frozenset(kin))
+        after, later = (
+            replace(before, skipped=kin, skipped_ages_s=(age_s, age_s))
+            for age_s in (30.0, 20 * SONG_S)
+        )
+        shares = (
+            float(np.mean([style[pick.row] == style[other] for pick in picks]))
+            for picks in (rank(snapshot, seeds, at, settings, 10) for at in (before, after, later))
+        )
+        found.append((next(shares), next(shares), next(shares)))
+    return found

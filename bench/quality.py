@@ -200,7 +200,7 @@ def knobs(snapshot: Snapshot) -> list[dict[str, object]]:
             heard_artists(snapshot, replace(settings, explore=at)) for at in places
         ],
         "explore: share of songs known": [
-            known_songs(snapshot, replace(settings, explore=at)) for at in places
+            float(np.mean(known_songs(snapshot, replace(settings, explore=at)))) for at in places
         ],
         "a seed with weight -1: likeness of ten picks to it, `unlike`": [
             near(replace(settings, unlike=at), 1.0)[1] for at in places
@@ -233,16 +233,15 @@ def heard_artists(snapshot: Snapshot, settings: RankingSettings, draws: int = 4)
     return found / max(picked, 1)
 
 
-def known_songs(snapshot: Snapshot, settings: RankingSettings, known: int = 40) -> float:
+def known_songs(snapshot: Snapshot, settings: RankingSettings, known: int = 40) -> list[float]:
     """Of ten picks after each song, the share that a listener knows who knows forty by chance."""
-    random, found, picked = np.random.default_rng(2), 0, 0
+    random, shares = np.random.default_rng(2), []
     for row in range(snapshot.n):
         likes = random.choice(snapshot.n, min(known, snapshot.n), replace=False).tolist()
         taste = taste_of(snapshot, [Liking(like, 1.0, DAY_S) for like in likes])
         picks = rank(snapshot, [Seed(row)], Context(taste=taste), settings, 10)
-        found += len({pick.row for pick in picks} & {*likes})
-        picked += len(picks)
-    return found / max(picked, 1)
+        shares.append(len({pick.row for pick in picks} & {*likes}) / max(len(picks), 1))
+    return shares
 
 
 def words(snapshot: Snapshot, asked: Sequence[tuple[str, str]] = WORDS) -> list[dict[str, object]]:
