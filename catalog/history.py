@@ -11,7 +11,7 @@ import hashlib
 import re
 import secrets
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,6 +25,7 @@ FILE_NAME: Final = "history.db"
 
 #: Keys of users to forget, for a proxy that is running.
 FORGOTTEN_NAME: Final = "history.forgotten"
+TAKEN_NAME: Final = "history.taken"
 _KEY: Final = re.compile(r"[0-9a-f]{32}")
 
 #: "SEGH": another program's database is never touched.
@@ -203,27 +204,46 @@ class History(Database):
     def forget(self, user: str) -> int:
         """Forget all of a user; returns how many events that were. The space is overwritten.
 
-        A proxy that is running is told (see `forgotten`).
+        A proxy that is running is told (see `purge_forgotten`), and before anything is removed:
+        what it writes after that it removes itself.
         """
+        key = self.user_key(user)
+        try:
+            with (self.path.parent / FORGOTTEN_NAME).open("a", encoding="ascii") as file:
+                file.write(key.hex() + "\n")
+        finally:
+            removed = self.purge([key])
+        return removed
+
+    def purge(self, users: Collection[bytes]) -> int:
+        """Remove all of some users, by their keys; returns how many events that were."""
         self._db.execute("PRAGMA secure_delete = ON")
         with self._transaction() as db:
-            removed = db.execute(
-                "DELETE FROM events WHERE user = ?", (self.user_key(user),)
-            ).rowcount
+            removed = sum(
+                db.execute("DELETE FROM events WHERE user = ?", (user,)).rowcount for user in users
+            )
         # What was deleted also leaves the write-ahead log.
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        with (self.path.parent / FORGOTTEN_NAME).open("a", encoding="ascii") as file:
-            file.write(self.user_key(user).hex() + "\n")
         return removed
 
 
-def forgotten(data: Path) -> list[bytes]:
-    """Who was forgotten since a proxy last asked: users' keys, told once."""
-    path = data / FORGOTTEN_NAME
-    if not path.exists():
-        return []
-    taken = path.with_suffix(".taken")
-    path.replace(taken)  # whoever is forgotten from here on is in a new file
-    lines = taken.read_text(encoding="ascii", errors="replace").split()
-    taken.unlink()
-    return [bytes.fromhex(line) for line in lines if _KEY.fullmatch(line)]
+def purge_forgotten(data: Path) -> list[bytes]:
+    """Who was forgotten since a proxy last asked: users' keys, told once.
+
+    What was written of them meanwhile is removed first. If that fails they are told next time.
+
+    Raises:
+        HistoryError, OSError: the history, or the list of who was forgotten, cannot be used.
+    """
+    told, taken = data / FORGOTTEN_NAME, data / TAKEN_NAME
+    found: list[bytes] = []
+    while taken.exists() or told.exists():
+        if not taken.exists():
+            told.replace(taken)  # whoever is forgotten from here on is in a new file
+        lines = taken.read_text(encoding="ascii", errors="replace").split()
+        keys = [bytes.fromhex(line) for line in lines if _KEY.fullmatch(line)]
+        with History.open(data) as history:
+            history.purge(keys)
+        taken.unlink()
+        found += keys
+    return found

@@ -11,11 +11,12 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from threading import Lock
 from time import time
 from typing import Final
 
 from catalog.errors import CatalogError
-from catalog.history import QUEUES, Event, History, KeptEvent, forgotten
+from catalog.history import QUEUES, Event, History, KeptEvent, purge_forgotten
 from proxy.calls import Identity
 from proxy.session import Journal
 from proxy.sessions import SESSION_TTL_S
@@ -61,6 +62,8 @@ class Recorder:
         self._waiting: deque[Event] = deque(maxlen=MOST_WAITING)
         self._queues: dict[Identity, Event] = {}
         self._told = ""
+        #: One thread at a time writes: a batch must not come after the purge of what is in it.
+        self._writing = Lock()
         self._recalled: dict[_Place, list[KeptEvent]] = {}
         self._place: Callable[[Identity], _Place] | None = None
         self._key: Callable[[str], bytes] | None = None
@@ -104,7 +107,7 @@ class Recorder:
     def load(self) -> None:
         """Read what was kept of the last hours. Blocking; trouble is told, never raised."""
         try:
-            forgotten(self._data)  # nothing of theirs is in memory yet
+            purge_forgotten(self._data)  # nothing of theirs is in memory yet
             with History.open(self._data) as history:
                 since_s = self._wall_clock() - SESSION_TTL_S
                 recalled: dict[_Place, list[KeptEvent]] = {}
@@ -127,30 +130,38 @@ class Recorder:
 
     def flush(self) -> None:
         """Write what waits. Blocking; trouble is told once, and what waited is dropped."""
-        events: list[Event] = []
-        while self._waiting:
-            events.append(self._waiting.popleft())
-        queues, self._queues = self._queues, {}
-        events += queues.values()
-        if not events:
-            return
-        try:
-            with History.open(self._data) as history:
-                history.append(events)
-        except CatalogError as error:
-            if str(error) != self._told:
-                self._told = str(error)
-                _log.error("what was played is not kept: %s", error)
-        else:
-            self._told = ""
+        with self._writing:
+            events: list[Event] = []
+            while self._waiting:
+                events.append(self._waiting.popleft())
+            queues, self._queues = self._queues, {}
+            events += queues.values()
+            if not events:
+                return
+            try:
+                with History.open(self._data) as history:
+                    history.append(events)
+            except CatalogError as error:
+                self._complain("what was played is not kept: %s", error)
+            else:
+                self._told = ""
 
     def _forgotten(self) -> set[bytes]:
-        """Keys of users that were forgotten meanwhile. Blocking; trouble is told, never raised."""
-        try:
-            return set(forgotten(self._data))
-        except OSError as error:
-            _log.error("who is to be forgotten is not known: %s", error)
-            return set()
+        """Keys of users that were forgotten meanwhile, of whom nothing is on disk any more.
+
+        Blocking; trouble is told once, never raised.
+        """
+        with self._writing:
+            try:
+                return set(purge_forgotten(self._data))
+            except (CatalogError, OSError) as error:
+                self._complain("who was forgotten may still be in the history: %s", error)
+                return set()
+
+    def _complain(self, what: str, error: Exception) -> None:
+        if str(error) != self._told:
+            self._told = str(error)
+            _log.error(what, error)
 
     def drop(self, keys: set[bytes]) -> None:
         """Drop what is in memory of users who were forgotten, by their keys."""
@@ -175,4 +186,6 @@ class Recorder:
                 self.drop(await asyncio.to_thread(self._forgotten))
                 await asyncio.to_thread(self.flush)
         finally:
+            self.drop(self._forgotten())
             self.flush()
+            self._forgotten()  # and whoever was forgotten while that was written

@@ -66,7 +66,7 @@ async def test_no_call_waits_for_a_disk_that_hangs(
 
     monkeypatch.setattr("proxy.recorder.FLUSH_S", 0.05)
     async with keep_house(tmp_path) as house:
-        monkeypatch.setattr("proxy.recorder.forgotten", stuck)
+        monkeypatch.setattr("proxy.recorder.purge_forgotten", stuck)
         assert await asyncio.to_thread(hanging.wait, 10)
         async with asyncio.timeout(10):
             assert await listen(house)
@@ -132,6 +132,36 @@ def test_a_user_can_be_forgotten(tmp_path: Path) -> None:
     written = kept(tmp_path)
     assert b"bob-song" not in written
     assert b"eve-song" in written
+
+
+async def test_who_is_forgotten_just_before_the_end_is_not_written_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was played a moment ago waits to be written: it is of no use to forget the disk only."""
+    monkeypatch.setattr("proxy.recorder.FLUSH_S", 60.0)
+    async with keep_house(tmp_path) as house:
+        await listen(house)
+        await house.call("scrobble", id="song0003", client="Feishin", user="bob")
+        with History.open(tmp_path) as history:
+            history.forget("admin")
+    with History.open(tmp_path) as history:
+        assert {event.user for event in history.since(0)} == {history.user_key("bob")}
+    assert b"song0009" not in kept(tmp_path)
+
+
+def test_who_is_forgotten_while_a_batch_is_written_is_not_in_it_for_long(tmp_path: Path) -> None:
+    """The batch left memory before, and reaches the disk after."""
+    recorder = Recorder(tmp_path, lambda: 100.0)
+    recorder.load()
+    recorder.journal(Identity("bob", "c", "agent"))("starts", "x", 0.0, 100.0)
+    with History.open(tmp_path) as history:
+        history.forget("bob")
+    recorder.flush()
+    again = Recorder(tmp_path, lambda: 100.0)  # the first was killed before it looked
+    again.load()
+    assert list(again.recall(Identity("bob", "c", "agent"))) == []
+    with History.open(tmp_path) as history:
+        assert history.count() == 0
 
 
 def test_the_oldest_events_go_when_there_are_too_many(tmp_path: Path) -> None:
