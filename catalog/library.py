@@ -39,6 +39,15 @@ _TRACK_COLUMNS: Final = (
 )
 
 
+#: Begins the path of a track of no place; no file's can.
+_ASIDE: Final = "\0"
+
+
+def is_set_aside(path: str) -> bool:
+    """Whether this is no file's path, but that of a track that was set aside."""
+    return path.startswith(_ASIDE)
+
+
 class Library(Analyses, Songs, Runs):
     """An open library. Use as a context manager; not to be shared between threads.
 
@@ -259,15 +268,19 @@ class Library(Analyses, Songs, Runs):
                 )
             clear_failure(db, root_id, file.path)
 
-    def copy(self, track_id: int, root_id: int, file: FileFacts, tags: Tags) -> int:
+    def copy(self, content_key: str, root_id: int, file: FileFacts, tags: Tags) -> int:
         """Store a file whose content is that of a known track, with all its analyses.
 
-        Returns the new track's number.
+        Returns its track's number.
         """
-        source = self.track(track_id)
-        if source is None:
-            raise ValueError(f"there is no track {track_id}")
-        new = self.store(root_id, file, source.content_key, source.duration_s, tags, ())
+        track_id, duration_s = self._db.execute(
+            "SELECT track_id, duration_s FROM tracks WHERE content_key = ? ORDER BY"
+            " (SELECT count(*) FROM vectors WHERE vectors.track_id = tracks.track_id)"
+            " + (SELECT count(*) FROM scores WHERE scores.track_id = tracks.track_id) DESC,"
+            " track_id LIMIT 1",
+            (content_key,),
+        ).fetchone()
+        new = self.store(root_id, file, content_key, duration_s, tags, ())
         with self._transaction() as db:
             for table, column in (("vectors", "vector"), ("scores", "scores")):
                 db.execute(
@@ -276,6 +289,39 @@ class Library(Analyses, Songs, Runs):
                     (new, track_id),
                 )
         return new
+
+    def set_aside(self, root_id: int, path: str) -> None:
+        """Keep what was heard of a file that has other content now, until `forget_set_aside`.
+
+        Its track keeps number and place and loses its results to a track of no place, by which a
+        file that was moved in its stead is known.
+        """
+        with self._transaction() as db:
+            row = db.execute(
+                "SELECT track_id, content_key FROM tracks WHERE root_id = ? AND path = ?",
+                (root_id, os.fsencode(path)),
+            ).fetchone()
+            if row is None:
+                return
+            columns = _TRACK_COLUMNS.removeprefix("track_id, root_id, path, ")
+            cursor = db.execute(
+                f"INSERT OR REPLACE INTO tracks (root_id, path, {columns})"
+                f" SELECT root_id, ?, {columns} FROM tracks WHERE track_id = ?",
+                (os.fsencode(f"{_ASIDE}{row[0]} {row[1]}"), row[0]),
+            )
+            for table in ("vectors", "scores"):
+                db.execute(
+                    f"UPDATE {table} SET track_id = ? WHERE track_id = ?",
+                    (cursor.lastrowid, row[0]),
+                )
+
+    def forget_set_aside(self) -> None:
+        """Forget what was set aside: every file has had its turn."""
+        with self._transaction() as db:
+            db.execute(  # by the index over folders and paths
+                "DELETE FROM tracks WHERE root_id IN (SELECT root_id FROM roots)"
+                " AND path >= x'00' AND path < x'01'"
+            )
 
     def mark_seen(self, root_id: int, paths: Collection[str]) -> None:
         """These files are there: whatever was counted against their tracks is taken back."""

@@ -138,6 +138,7 @@ class _Job:
             with _stop_on_signals(stop):
                 if todo:
                     self._listen(source, plan, todo, stop)
+                self._library.forget_set_aside()
                 broken_off = stop.is_set()
                 complete = not broken_off and len(todo) == len(plan.todo)
                 if complete:

@@ -179,17 +179,19 @@ class Listening:
             heard = replace(heard, analyses=self._futures[twin].result().analyses)
         self._troubles = 0
         track_id = recognition.claims.get(place)
+        before = recognition.known.get(place)
+        if before is not None and before.content_key != heard.content_key:
+            # A file whose turn comes later may be what this one was.
+            self._library.set_aside(root_id, file.path)
         if track_id is not None:
             self._library.move(track_id, root_id, file, heard.tags)
         result: Result
-        original = recognition.copies.get(place)
-        if twin is not None and not heard.analyses:
-            original = next(
-                (one.track_id for one in self._library.by_content(heard.content_key)), None
-            )
-        if original is not None:
-            self._library.copy(original, root_id, file, heard.tags)
-            report, result = replace(report, copied=report.copied + 1), "copied"
+        if place in recognition.copies or (twin is not None and not heard.analyses):
+            self._library.copy(heard.content_key, root_id, file, heard.tags)
+            if place in recognition.shifted:
+                report, result = replace(report, moved=report.moved + 1), "moved"
+            else:
+                report, result = replace(report, copied=report.copied + 1), "copied"
         elif heard.analyses:
             self._library.store(
                 root_id, file, heard.content_key, heard.duration_s, heard.tags, heard.analyses

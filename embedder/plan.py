@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from catalog.library import Library
+from catalog.library import Library, is_set_aside
 from catalog.tracks import FileFacts, KnownFile, Model
 from embedder.errors import PASSING
 from embedder.sharding import ALL, Shard
@@ -21,30 +21,41 @@ class Recognition:
     """Known content: tells a moved or retagged file by its content key. For all workers.
 
     A track whose file is gone can be claimed once: of two new files with its content the first
-    becomes it. `copies` are new files with the content of a track that is still there: place →
-    its number; `twins` those with the content of another new file, which is heard for both.
+    becomes it. `copies` are files with the content of another known file that is still there: place
+    → content key; `shifted` those of them whose content was known only where a file has changed
+    since, as in an album that was numbered anew. `twins` have the content of another new file,
+    which is heard for both.
     """
 
     known: Mapping[Place, KnownFile]
     gone: Mapping[Place, KnownFile]
     analysed: Mapping[Model, Collection[int]]
     again: bool
+    #: Files that are there, but not as they were: what is known of them may be of others by now.
+    touched: Collection[Place] = ()
     claims: dict[Place, int] = field(default_factory=dict)
-    copies: dict[Place, int] = field(default_factory=dict)
+    copies: dict[Place, str] = field(default_factory=dict)
+    shifted: set[Place] = field(default_factory=set)
     twins: dict[Place, Place] = field(default_factory=dict)
     _hearing: dict[str, Place] = field(default_factory=dict)
-    _there: dict[str, int] = field(default_factory=dict)
+    _there: set[str] = field(default_factory=set)
+    _unsure: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _by_key: dict[str, list[tuple[Place, int]]] = field(default_factory=dict)
-    _gone_sizes: set[int] = field(default_factory=set)
+    _sizes: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         for place, track in sorted(self.gone.items(), reverse=True):
             self._by_key.setdefault(track.content_key, []).append((place, track.track_id))
-            self._gone_sizes.add(track.size_bytes)
-        for track in self.known.values():
-            if not self.again and not self.missing(track.track_id):
-                self._there[track.content_key] = track.track_id
+            self._sizes.add(track.size_bytes)
+        for place, track in self.known.items():
+            if self.again or self.missing(track.track_id):
+                continue
+            if place in self.touched:
+                self._unsure.add(track.content_key)
+                self._sizes.add(track.size_bytes)
+            else:
+                self._there.add(track.content_key)
 
     def missing(self, track_id: int) -> frozenset[Model]:
         """The models that have not heard a track yet, or all where all is heard anew."""
@@ -54,7 +65,7 @@ class Recognition:
 
     def likely(self, place: Place, file: FileFacts) -> bool:
         """Whether this may well be a known file that was touched, retagged or moved."""
-        return not self.again and (place in self.known or file.size_bytes in self._gone_sizes)
+        return not self.again and (place in self.known or file.size_bytes in self._sizes)
 
     def recognise(self, place: Place, content_key: str) -> frozenset[Model]:
         """Which models must hear this file; `claims` then says which track it is, if it is known.
@@ -72,8 +83,10 @@ class Recognition:
                 candidates = self._by_key.get(content_key)
                 if candidates:
                     track_id = candidates.pop()[1]
-                elif content_key in self._there:
-                    self.copies[place] = self._there[content_key]
+                elif content_key in self._there or content_key in self._unsure:
+                    self.copies[place] = content_key
+                    if content_key not in self._there:
+                        self.shifted.add(place)
                     return frozenset()
                 elif (first := self._hearing.setdefault(content_key, place)) != place:
                     self.twins[place] = first
@@ -164,6 +177,7 @@ def make_plan(
     gone: dict[Place, KnownFile] = {}
     present: dict[int, Collection[str]] = {}
     denied: dict[Place, str] = {}
+    touched: set[Place] = set()
     files = unchanged = known_failures = 0
     for listing in listings:
         root_id = library.root_id(listing.folder, remote=listing.remote)
@@ -178,7 +192,8 @@ def make_plan(
         denied.update(
             {(root_id, path): why for path, why in listing.denied.items() if shard.takes(path)}
         )
-        guard(listing.folder, len(tracks), len(absent), most_gone)
+        aside = sum(map(is_set_aside, absent))
+        guard(listing.folder, len(tracks) - aside, len(absent) - aside, most_gone)
         gone.update({(root_id, path): track for path, track in absent.items()})
         failed = {
             one.path: (one.size_bytes, one.mtime_ns)
@@ -190,6 +205,8 @@ def make_plan(
             track = tracks.get(file.path)
             if track is not None:
                 known[root_id, file.path] = track
+                if (track.size_bytes, track.mtime_ns) != facts:
+                    touched.add((root_id, file.path))
             if not shard.takes(file.path):
                 continue
             files += 1
@@ -211,7 +228,7 @@ def make_plan(
         todo=todo,
         unchanged=unchanged,
         known_failures=known_failures,
-        recognition=Recognition(known, gone, analysed, again=full),
+        recognition=Recognition(known, gone, analysed, again=full, touched=touched),
         present=present,
         shard=shard,
         denied=denied,

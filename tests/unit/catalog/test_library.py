@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from catalog.errors import LibraryError
-from catalog.library import Library
+from catalog.library import Library, is_set_aside
 from catalog.schema import MIGRATIONS
 from catalog.tracks import Analysis, FileFacts, Model, RunReport, Song, Tags
 
@@ -247,3 +247,21 @@ def test_a_damaged_foreign_or_newer_file_is_refused_and_left_alone(tmp_path: Pat
     connection.close()
     with pytest.raises(LibraryError, match="newer Segue"):
         Library.open(tmp_path)
+
+
+def test_what_was_set_aside_is_known_by_its_content_until_it_is_forgotten(tmp_path: Path) -> None:
+    with Library.open(tmp_path) as library:
+        root = library.root_id(tmp_path)
+        track = library.store(root, file("a"), "old", 1.0, Tags("old"), [analysis()])
+        library.set_aside(root, "a")
+        library.set_aside(root, "none")
+        assert library.store(root, file("a", 11), "new", 2.0, Tags("new"), []) == track
+        aside = [path for path in library.files(root) if is_set_aside(path)]
+        assert len(aside) == 1
+        copied = library.copy("old", root, file("b"), Tags("moved"))
+        assert library.analysed(MODEL) >= {copied}
+        assert track not in library.analysed(MODEL)
+        library.forget_set_aside()
+        assert set(library.files(root)) == {"a", "b"}
+        assert library.analysed(MODEL) == {copied}
+        assert library.check() == []

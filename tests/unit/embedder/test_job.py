@@ -184,6 +184,69 @@ def test_moved_renamed_and_retagged_files_are_known_again(shelf: Shelf) -> None:
     assert shelf.run().report.unchanged == 6
 
 
+def knowledge(data: Path) -> dict[str, tuple[str, float, bytes]]:
+    """Content, duration and vector of each path."""
+    with Library.open(data, read_only=True) as library:
+        vectors = dict(zip(*library.vectors(TIMBRE.model), strict=True))
+        return {
+            one.file.path: (one.content_key, one.duration_s, vectors[one.track_id].tobytes())
+            for one in library.tracks()
+        }
+
+
+@pytest.mark.parametrize(
+    ("renames", "new", "embedded"),
+    [
+        ({"1": "2", "2": "1"}, {}, 0),
+        ({"1": "2", "2": "3", "3": "1"}, {}, 0),
+        ({"1": "2", "2": "3", "3": "4", "4": "5"}, {"1": 9}, 1),
+        ({"2": "3", "3": "4", "4": "5"}, {}, 0),
+        ({"1": "1 old"}, {"1": 9}, 1),
+        ({"3": "0", "4": "3"}, {"4": 9}, 1),
+        ({"1": "4"}, {}, 0),
+    ],
+    ids=[
+        "swapped",
+        "turned",
+        "one between",
+        "shifted",
+        "new rip",
+        "back and forth",
+        "over another",
+    ],
+)
+@pytest.mark.parametrize("workers", [1, 4])
+def test_files_that_change_places_keep_what_was_heard_of_each(
+    renames: dict[str, str],
+    new: dict[str, int],
+    embedded: int,
+    workers: int,
+    tmp_path: Path,
+    shared_workers: None,
+) -> None:
+    shelf = Shelf(tmp_path)
+    for number in range(1, 5):
+        shelf.add(f"{number}.wav", number, 2.0 + number / 4)
+    shelf.run()
+    names = {old: shelf.music / f"{old}.wav" for old in renames}
+    for old, path in names.items():
+        path.rename(shelf.music / f"{old}.aside")
+    for old, name in renames.items():
+        (shelf.music / f"{old}.aside").rename(shelf.music / f"{name}.wav")
+    for name, seed in new.items():
+        shelf.add(f"{name}.wav", seed, 3.9)
+    library = LibrarySettings(music=(str(shelf.music),), data=str(shelf.data))
+    report = embed(library, EmbeddingSettings(model="timbre", workers=workers)).report
+    assert (report.embedded, report.skipped) == (embedded, 0)
+    after = knowledge(shelf.data)
+    shelf.run()
+    afresh = Shelf(tmp_path)
+    afresh.data = tmp_path / "afresh"
+    afresh.run()
+    assert {path: after[path] for path in knowledge(afresh.data)} == knowledge(afresh.data)
+    assert set(after) - set(knowledge(afresh.data)) <= {f"{old}.wav" for old in renames}
+
+
 def test_a_copy_is_another_track_of_the_same_recording(shelf: Shelf) -> None:
     original = shelf.music / "Artist/Album/01 - Song.flac"
     (shelf.music / "copy.flac").write_bytes(original.read_bytes())
