@@ -78,6 +78,7 @@ class Links:
         self._order = np.argsort(self.rows, kind="stable").astype(np.int32)
         self._sorted_rows = self.rows[self._order]
         self._row_memory: dict[str, int] = {}
+        self._linked_rows: Mask | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -97,7 +98,9 @@ class Links:
 
     def song_id(self, song: int) -> str:
         """The id of a song."""
-        return bytes(self._ids[song]).decode()
+        song_id = bytes(self._ids[song]).decode()
+        self._remember(song_id, int(self.rows[song]))  # sessions ask for what was served
+        return song_id
 
     def row(self, song_id: str) -> int | None:
         """The snapshot row of a song id, or None."""
@@ -108,10 +111,20 @@ class Links:
             if song is None:
                 return None
             row = int(self.rows[song])
-            if len(self._row_memory) >= _MOST_REMEMBERED:
-                self._row_memory.clear()
-            self._row_memory[song_id] = row
+            self._remember(song_id, row)
         return row
+
+    def rows_of(self, song_ids: Sequence[str]) -> list[int]:
+        """The snapshot rows of those of many song ids that are linked, in their order."""
+        found: list[int | None] = list(map(self._row_memory.get, song_ids))
+        if None in found:
+            found = list(map(self.row, song_ids))
+        return [row for row in found if row is not None]
+
+    def _remember(self, song_id: str, row: int) -> None:
+        if len(self._row_memory) >= _MOST_REMEMBERED:
+            self._row_memory.clear()
+        self._row_memory[song_id] = row
 
     def album(self, album_id: str) -> Int32:
         """The songs of an album, by its id; empty where it is unknown."""
@@ -168,10 +181,18 @@ class Links:
         return mask
 
     def eligible_rows(self, mask: Mask, n: int) -> Mask:
-        """(n,) bool over snapshot rows: those that some allowed song is."""
-        rows = np.zeros(n, np.bool_)
-        rows[self.rows[mask]] = True
-        return rows
+        """(n,) bool over snapshot rows: those that some allowed song is. Not to be written to."""
+        if not mask.all():
+            return self._mark(self.rows[mask], n)
+        if self._linked_rows is None or len(self._linked_rows) != n:
+            self._linked_rows = self._mark(self.rows, n)
+        return self._linked_rows
+
+    def _mark(self, rows: Int32, n: int) -> Mask:
+        marked = np.zeros(n, np.bool_)
+        marked[rows] = True
+        marked.flags.writeable = False
+        return marked
 
     def choose(self, rows: Sequence[int], mask: Mask) -> list[int | None]:
         """For each of `rows` an allowed song that is this track: the first by id, or None."""

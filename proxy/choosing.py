@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -53,7 +54,7 @@ def choose_seeds(plan: Plan, view: View, session: Session) -> Sequence[int]:
             raise LeftError("seed-not-linked")
     else:
         now = [session.playing.song_id] if session.playing else []
-        before = list(reversed(session.heard))[:JUST_HEARD]
+        before = islice(reversed(session.heard), JUST_HEARD)
         known = map(view.links.song, [*now, *before])
         seeds = [song for song in known if song is not None][:1]
         if not seeds:
@@ -146,8 +147,8 @@ class Choice:
         """
         heard = self._aged_rows(session.heard_lately(RECENTLY_HEARD, now_s))
         skipped = self._aged_rows(session.skipped_lately(now_s))
-        served = self._rows(session.served_lately(now_s))
-        offered = self._rows(session.offered_lately(now_s))
+        served = frozenset(session.served_rows(self._view.links, now_s))
+        offered = frozenset(session.offered_rows(self._view.links, now_s))
         playing = self._rows([session.playing.song_id]) if session.playing else []
         never = {*playing, *self._rows(session.queue)}
         reserved = self._rows(session.reserved_now(now_s))
@@ -162,12 +163,12 @@ class Choice:
         left = {row for row, _ in skipped}
         first = replace(
             mood,
-            excluded=frozenset({*never, *served, *lately, *left, *reserved}),
-            held_back=frozenset(offered),
+            excluded=served.union(never, lately, left, reserved),
+            held_back=offered,
         )
 
         def later() -> Iterator[Context]:
-            back = frozenset([*offered, *served, *lately, *reserved])
+            back = offered.union(served, lately, reserved)
             waiting = {*never, *self._rows(session.waiting(now_s)), *reserved}
             yield replace(mood, excluded=frozenset({*waiting, *lately, *left}), held_back=back)
             again = replace(mood, held_back=back)
@@ -192,8 +193,7 @@ class Choice:
         return [(row, age_s) for song, age_s in songs if (row := row_of(song)) is not None]
 
     def _rows(self, song_ids: Sequence[str]) -> list[int]:
-        row_of = self._view.links.row
-        return [row for song_id in song_ids if (row := row_of(song_id)) is not None]
+        return self._view.links.rows_of(song_ids)
 
     def best(self, count: int, chosen: Collection[int] = ()) -> list[Chosen]:
         """The best `count` songs within the call's limits, with these rows already chosen."""
@@ -220,6 +220,8 @@ class Choice:
 
 def _is_left(eligible: NDArray[np.bool_], gone: Collection[int]) -> bool:
     """Whether any eligible row is not gone: to rank none costs as much as to rank all."""
+    if int(np.count_nonzero(eligible)) > len(gone):
+        return True
     rows = np.fromiter(gone, np.intp, len(gone))
     rows = rows[(rows >= 0) & (rows < len(eligible))]
     return int(np.count_nonzero(eligible)) > int(np.count_nonzero(eligible[rows]))

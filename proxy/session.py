@@ -15,9 +15,12 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass, field
 from typing import Final
+
+from catalog.links import Links
+from proxy.lately import Lately
 
 #: Takes what happens to a song in a session: kind (see catalog.history), song, value, time.
 Journal = Callable[[str, str, float, float], None]
@@ -104,8 +107,8 @@ class Session:
     playing: Playing | None = None
     decided: Playing | None = None
     heard: OrderedDict[str, float] = field(default_factory=OrderedDict)
-    served: OrderedDict[str, float] = field(default_factory=OrderedDict)
-    offered: OrderedDict[str, float] = field(default_factory=OrderedDict)
+    served: Lately = field(default_factory=lambda: Lately(SERVED_KEPT))
+    offered: Lately = field(default_factory=lambda: Lately(OFFERED_KEPT))
     queue: tuple[str, ...] = ()
     similar_at_s: float = float("-inf")
     similar_count: int = 0
@@ -234,16 +237,18 @@ class Session:
         target, kind = (self.offered, "offered") if pool else (self.served, "served")
         for song_id in song_ids:
             self.reserved.pop(song_id, None)
-            _touch(target, song_id, at_s, OFFERED_KEPT if pool else SERVED_KEPT)
+            target.touch(song_id, at_s)
             self._tell(kind, song_id, 0.0, at_s)
 
-    def served_lately(self, now_s: float) -> list[str]:
-        """Songs of short answers that still count, oldest first."""
-        return [song for song, at_s in self.served.items() if now_s - at_s <= SERVED_TTL_S]
+    def served_rows(self, links: Links, now_s: float) -> Set[int]:
+        """The rows of songs of short answers that still count; not to be kept."""
+        self.served.forget_before(now_s - SERVED_TTL_S)
+        return self.served.rows(links)
 
-    def offered_lately(self, now_s: float) -> list[str]:
-        """Songs of pools that still count, oldest first."""
-        return [song for song, at_s in self.offered.items() if now_s - at_s <= SERVED_TTL_S]
+    def offered_rows(self, links: Links, now_s: float) -> Set[int]:
+        """The rows of songs of pools that still count; not to be kept."""
+        self.offered.forget_before(now_s - SERVED_TTL_S)
+        return self.offered.rows(links)
 
     def heard_lately(self, least: int, now_s: float) -> list[tuple[str, float]]:
         """Songs heard: (song, seconds ago), latest first; the last `least` however long ago."""

@@ -100,6 +100,23 @@ def test_a_track_in_two_folders_is_given_as_the_song_that_is_allowed(links: Link
     assert links.choose([], mask) == []
 
 
+def test_many_rows_are_the_rows_one_by_one(links: Links) -> None:
+    wanted = ["c", "nobody's", "a", "copy", "a"]
+    for _ in range(2):  # the second time from memory
+        found = [row for song_id in wanted if (row := links.row(song_id)) is not None]
+        assert links.rows_of(wanted) == found
+    assert links.rows_of([]) == []
+
+
+def test_without_limits_every_linked_row_is_eligible(links: Links) -> None:
+    found = links.eligible_rows(links.select(), 4)
+    assert np.flatnonzero(found).tolist() == sorted(set(links.rows.tolist()))
+    assert links.eligible_rows(links.select(), 4) is found
+    assert len(links.eligible_rows(links.select(), 6)) == 6
+    with pytest.raises(ValueError, match="read-only"):
+        found[0] = True
+
+
 def test_no_links_at_all(tmp_path: Path) -> None:
     write_snapshot(tmp_path, arrays(4))
     snapshot = open_snapshot(tmp_path)
