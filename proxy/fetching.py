@@ -77,6 +77,7 @@ class Fetching:
         take: told of each answer that came whole, in no order. What it raises ends the round.
         limit: bytes; an answer longer than this is none.
         at_once: requests under way at any time.
+        first: so many are sent before `go_on` is called; None: all are.
     """
 
     def __init__(
@@ -87,13 +88,15 @@ class Fetching:
         *,
         limit: int,
         at_once: int,
+        first: int | None = None,
     ) -> None:
         self._upstream = upstream
         self._reads = reads
         self._take = take
         self._limit = limit
         self._at_once = at_once
-        self._waiting = deque(range(len(reads)))
+        self._held = deque(range(len(reads) if first is None else first, len(reads)))
+        self._waiting = deque(range(len(reads) - len(self._held)))
         self._tries = [0] * len(reads)
         self._running: set[_Fetch] = set()
         self._opening: set[asyncio.Task[None]] = set()
@@ -106,8 +109,7 @@ class Fetching:
             Exception: whatever `take` raised.
         """
         try:
-            for _ in range(min(self._at_once, len(self._reads))):
-                self._start()
+            self._start_more()
             self._look()
             async with asyncio.timeout(timeout_s):
                 await self._done
@@ -115,11 +117,31 @@ class Fetching:
             return
         finally:
             self._waiting.clear()
+            self._held.clear()
             for task in self._opening:
                 task.cancel()
             running, self._running = self._running, set()
             for fetch in running:
                 fetch.abandon()
+
+    def go_on(self) -> None:
+        """Send those that were held back as well."""
+        self._waiting += self._held
+        self._held.clear()
+        self._start_more()
+        self._look()
+
+    def stop(self) -> None:
+        """What has not come is not wanted any more."""
+        self._waiting.clear()
+        self._held.clear()
+        if not self._done.done():
+            self._done.set_result(None)
+
+    def _start_more(self) -> None:
+        for _ in range(self._at_once - len(self._running) - len(self._opening)):
+            if self._waiting:
+                self._start()
 
     def _start(self) -> None:
         """Send the next request, over a kept connection or a new one."""
@@ -176,5 +198,6 @@ class Fetching:
             self._waiting.append(number)
 
     def _look(self) -> None:
-        if not self._running and not self._opening and not self._done.done():
+        over = not (self._running or self._opening or self._held)
+        if over and not self._done.done():
             self._done.set_result(None)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from proxy.choosing import Choice, Chosen, by_folder
 from proxy.errors import UpstreamError
@@ -15,6 +15,9 @@ from proxy.session import Session
 from proxy.shelves import SeenSong
 from ranker.picks import Pick
 from subsonic.errors import NOT_AUTHORISED, NOT_FOUND, AnswerError
+
+#: The first answer to a login, and those seeds that its user may see.
+Confirmed = tuple[Reply, Sequence[int]]
 
 #: How often songs that a user may not see, or never wants to, are replaced by others.
 _MOST_TURNS: Final = 6
@@ -29,7 +32,37 @@ class Gathered:
     picks: list[Pick] = field(default_factory=list)
 
 
-async def confirm(asker: Asker, view: View, seeds: Sequence[int]) -> tuple[Reply, Sequence[int]]:
+class Confirmation:
+    """The call that checks a login, made once.
+
+    Where it has begun, whoever is to ask for songs waits for its end; else both go together, and
+    until it has ended only a few songs are asked for (see `Asker.songs`).
+    """
+
+    def __init__(self, check: Callable[[], Coroutine[Any, Any, Confirmed]]) -> None:
+        self._check = check
+        self._task: asyncio.Task[Confirmed] | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the upstream is being asked, or was."""
+        return self._task is not None
+
+    def begin(self) -> asyncio.Task[Confirmed]:
+        """Ask, if that was not done yet. The result is `confirm`'s."""
+        if self._task is None:
+            self._task = asyncio.ensure_future(self._check())
+            # Whoever gives up first need not look at how this ends.
+            self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return self._task
+
+    def give_up(self) -> None:
+        """It is not wanted any more."""
+        if self._task is not None:
+            self._task.cancel()
+
+
+async def confirm(asker: Asker, view: View, seeds: Sequence[int]) -> Confirmed:
     """The first answer to this login, and those seeds that this user may see.
 
     An artist's songs may lie in several music folders: one song of each is asked for.
@@ -61,7 +94,7 @@ async def gather(
     choose: Callable[[], Choice],
     session: Session,
     asker: Asker,
-    confirming: Awaitable[object],
+    confirmation: Confirmation,
     until_s: float,
     *,
     in_thread: bool,
@@ -92,8 +125,7 @@ async def gather(
                     choice = choice or choose()
                     chosen = await _best(choice, missing, rows, in_thread)
                     session.reserve((one.song_id for one in chosen), now_s)
-                await confirming
-            found = await asker.songs([one.song_id for one in chosen], until_s)
+            found = await _hydrated([one.song_id for one in chosen], asker, confirmation, until_s)
             if Missing.HIDDEN in found and turn == 0:
                 async with asyncio.timeout_at(until_s):
                     choice.restrict(await asker.folder_ids())
@@ -115,6 +147,19 @@ async def gather(
         if not gone:  # all that there is, or all that was asked for
             break
     return gathered
+
+
+async def _hydrated(
+    song_ids: Sequence[str], asker: Asker, confirmation: Confirmation, until_s: float
+) -> list[SeenSong | Missing]:
+    together = not confirmation.has_begun
+    confirming = confirmation.begin()
+    if together:
+        await asyncio.sleep(0)  # it goes first
+        found = await asker.songs(song_ids, until_s, confirming)
+    async with asyncio.timeout_at(until_s):
+        await confirming
+    return found if together else await asker.songs(song_ids, until_s)
 
 
 async def _best(choice: Choice, count: int, rows: set[int], in_thread: bool) -> list[Chosen]:

@@ -7,13 +7,13 @@ there, and what is kept for a minute is under this very login (see `proxy.shelve
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
+from proxy import calls
 from proxy.calls import FORM_TYPE, Headers
 from proxy.fetching import Fetching, Read
 from proxy.shelves import SeenSong, Shelf
@@ -30,8 +30,8 @@ MAX_ANSWER_BYTES: Final = 1024 * 1024
 #: Navidrome's on two cores took 41 ms by 4 at once, 31 by 8, 27 by 12, 25 by 16.)
 CONCURRENCY: Final = 12
 
-#: Navidrome's name of a player. It finds a player sooner by this than by user, client and agent.
-_PLAYER_COOKIE: Final = re.compile(rb"(nd-player-[0-9a-f]+=[^;\s]{1,64})")
+#: So many of them before the upstream has said that the login is good: what a refused one costs it.
+UNCONFIRMED: Final = 3
 
 #: Of a title or an artist.
 _LONGEST_TOLD: Final = 200
@@ -102,8 +102,16 @@ class Asker:
             if name.lower() not in _ABOUT_THE_BODY and not name.lower().startswith(b"if-")
         ]
         self._cutter = Cutter("song")
-        #: What is kept of this login; to be set once the upstream has said ok to it.
-        self.shelf: Shelf | None = None
+        self._shelf: Shelf | None = None
+        self._early: list[tuple[str, SeenSong]] = []
+
+    def confirm(self, reply: Reply, shelf: Shelf | None) -> None:
+        """The upstream said ok to this login with `reply`: what is kept of it may be used."""
+        self.take_cookie(calls.player_cookie(reply.headers))
+        self._shelf = shelf
+        if shelf is not None:
+            for song_id, seen in self._early:
+                shelf.put(song_id, seen)
 
     async def ask(self, endpoint: str, **parameters: str) -> Reply:
         """One call as this user.
@@ -144,33 +152,52 @@ class Asker:
             raise AnswerError("the upstream answered getSong without the song asked for")
         return reply, song
 
-    async def songs(self, song_ids: Sequence[str], until_s: float) -> list[SeenSong | Missing]:
+    async def songs(
+        self,
+        song_ids: Sequence[str],
+        until_s: float,
+        confirming: asyncio.Future[Any] | None = None,
+    ) -> list[SeenSong | Missing]:
         """Songs in the order asked for; `Missing` for those that did not come, or not in time.
 
-        `until_s` is a time of the running loop. Lateness is no error: what came is given.
+        `until_s` is a time of the running loop. Lateness is no error: what came is given. Until
+        `confirming` has ended, no more than `UNCONFIRMED` songs are asked for, and none after it if
+        it ends badly; the caller must not use what is given then.
         """
         found: dict[str, SeenSong | Missing] = {}
-        if self.shelf is not None:
+        if self._shelf is not None:
             for song_id in song_ids:
-                kept = self.shelf.take(song_id)
+                kept = self._shelf.take(song_id)
                 if kept is not None:
                     found[song_id] = kept
         missing = [song_id for song_id in song_ids if song_id not in found]
         if missing:
-            asked = await self._ask_for(missing, until_s)
+            asked = await self._ask_for(missing, until_s, confirming)
             found.update(zip(missing, asked, strict=True))
         return [found[song_id] for song_id in song_ids]
 
-    async def _ask_for(self, song_ids: Sequence[str], until_s: float) -> list[SeenSong | Missing]:
+    async def _ask_for(
+        self, song_ids: Sequence[str], until_s: float, confirming: asyncio.Future[Any] | None
+    ) -> list[SeenSong | Missing]:
         found: list[SeenSong | Missing] = [Missing.LATE] * len(song_ids)
 
         def take(number: int, status: int, body: bytes) -> None:
             found[number] = self._taken(song_ids[number], status, body)
 
         reads = self._reads(song_ids)
+        unconfirmed = confirming is not None and not confirming.done()
         fetching = Fetching(
-            self._upstream, reads, take, limit=MAX_ANSWER_BYTES, at_once=CONCURRENCY
+            self._upstream,
+            reads,
+            take,
+            limit=MAX_ANSWER_BYTES,
+            at_once=CONCURRENCY,
+            first=UNCONFIRMED if unconfirmed else None,
         )
+        if confirming is not None:
+            confirming.add_done_callback(
+                lambda done: fetching.stop() if _failed(done) else fetching.go_on()
+            )
         await fetching.run(max(until_s - asyncio.get_running_loop().time(), 0))
         return found
 
@@ -221,21 +248,19 @@ class Asker:
             str(song.get("artist") or "")[:_LONGEST_TOLD],
             str(song.get("userRating")) == "1",
         )
-        if self.shelf is not None:
-            self.shelf.put(song_id, seen)
+        if self._shelf is not None:
+            self._shelf.put(song_id, seen)
+        else:
+            self._early.append((song_id, seen))
         return seen
 
     def _is_whole(self, song: Any) -> bool:
         return song is not None if self._is_xml else isinstance(song, dict)
 
-    def take_cookie(self, reply: Reply) -> None:
-        """Further calls name the player that this answer named, as a browser would."""
-        if any(name.lower() == b"cookie" for name, _ in self._headers):
-            return
-        for name, value in reply.headers:
-            if name.lower() == b"set-cookie" and (found := _PLAYER_COOKIE.match(value)):
-                self._headers.append((b"cookie", found.group(1)))
-                return
+    def take_cookie(self, cookie: bytes) -> None:
+        """Further calls name this player, as a browser would, unless the client named its own."""
+        if cookie and not any(name.lower() == b"cookie" for name, _ in self._headers):
+            self._headers.append((b"cookie", cookie))
 
     async def folder_ids(self) -> set[str]:
         """The music folders that this user sees. Raises as `ask`."""
@@ -245,3 +270,7 @@ class Asker:
             return set()
         entries = folders if reply.answer.is_xml else folders.get("musicFolder") or ()
         return {str(entry.get("id")) for entry in entries}
+
+
+def _failed(done: asyncio.Future[Any]) -> bool:
+    return done.cancelled() or done.exception() is not None

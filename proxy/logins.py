@@ -39,7 +39,7 @@ class Logins:
 
     def __init__(self, timer: Callable[[], float]) -> None:
         self._secret = secrets.token_bytes(32)
-        self._known: TTLCache[bytes, None] = TTLCache(MOST_KNOWN, KNOWN_S, timer)
+        self._known: TTLCache[bytes, bytes] = TTLCache(MOST_KNOWN, KNOWN_S, timer)
 
     def digest(
         self,
@@ -58,13 +58,17 @@ class Logins:
             digest.update(part)
         return digest.digest()
 
-    def note(self, login: bytes) -> None:
-        """The upstream said ok to it."""
-        self._known[login] = None
+    def note(self, login: bytes, cookie: bytes = b"") -> None:
+        """The upstream said ok to it, and named its player by this cookie."""
+        self._known[login] = cookie or self.cookie(login)
 
     def forget(self, login: bytes) -> None:
         """The upstream refused it."""
         self._known.pop(login, None)
+
+    def cookie(self, login: bytes) -> bytes:
+        """The cookie of the player that the upstream named to it, b"" where none is known."""
+        return self._known.get(login, b"")
 
     def knows(self, login: bytes) -> bool:
         """Whether the upstream said ok to it lately."""

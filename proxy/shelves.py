@@ -1,8 +1,8 @@
 """Songs as their users saw them, kept for a minute: what AutoDJ asks for twice is asked for once.
 
 Nothing here is ever shown to another: a shelf belongs to one user, under a keyed digest of the
-name, client and headers that the songs were asked with, and it is opened only after the upstream
-has said ok to the login in this same call (so how a password is proven is not part of the digest).
+name, client and headers that the songs were asked with, and it is used only after the upstream has
+said ok to the login in this same call (so how a password is proven is not part of the digest).
 Whatever may change how songs look to a user (a star, a rating, a scrobble of theirs, once the
 upstream took it) clears all their shelves, also under answers that are under way.
 """
@@ -83,7 +83,8 @@ class Shelves:
     ) -> Shelf | None:
         """The shelf of one login; None for a call that names nobody, or several.
 
-        Only for a call whose login the upstream has said ok to. `form` is the answers' format.
+        For a login that the upstream has said ok to, lately or in this call; nothing may be taken
+        from it, or put on it, before it has in this call. `form` is the answers' format.
         """
         if not identity.user:
             return None
@@ -111,6 +112,12 @@ class Shelves:
         """`drop` all users of whom `is_gone` holds."""
         for user in [user for user in self._users if is_gone(user)]:
             self.drop(user)
+
+    def _keeps(self, own: _OfUser) -> bool:
+        if not own.songs:
+            return False
+        latest_s, _ = own.songs[next(reversed(own.songs))]
+        return 0 <= self._timer() - latest_s <= self._ttl_s
 
     def _take(self, user: str, own: _OfUser, key: tuple[bytes, str]) -> SeenSong | None:
         found = own.songs.get(key) if self._users.get(user) is own else None
@@ -146,6 +153,11 @@ class Shelf:
         self._user = user
         self._own = own
         self._login = login
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is kept of this user, with whatever login."""
+        return not self._shelves._keeps(self._own)
 
     def take(self, song_id: str) -> SeenSong | None:
         """A song, or None."""

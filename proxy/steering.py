@@ -31,7 +31,7 @@ from proxy.decisions import (
     is_probe,
 )
 from proxy.errors import UpstreamError
-from proxy.gathering import Gathered, confirm, gather
+from proxy.gathering import Confirmation, Gathered, confirm, gather
 from proxy.hydration import Asker, RefusedError, Reply
 from proxy.knowledge import Knowledge, View
 from proxy.listening import Listening, stream_endpoint
@@ -42,7 +42,7 @@ from proxy.replay import ReplayedBody
 from proxy.session import Evidence, Session
 from proxy.sessions import Keeper, Sessions
 from proxy.settings import ProxySettings
-from proxy.shelves import Shelves
+from proxy.shelves import Shelf, Shelves
 from proxy.tastes import Tastes
 from proxy.upstream import HttpUpstream
 from proxy.why import Explanations, ServedList, Why
@@ -251,30 +251,37 @@ class Steering:
         seeds = choose_seeds(plan, view, session)
         # Login first: nothing that is kept is shown before the upstream said ok to this login.
         login = self._logins.digest(asked.parameters, asked.headers)
-        confirming = asyncio.ensure_future(self._confirm(asked, plan, view, seeds, asker, login))
-        confirming.add_done_callback(lambda task: task.cancelled() or task.exception())
+        known = self._session_of_known(asked, plan, view, seeds, login)
+        shelf = None
+        if known is not None:
+            session = known
+            asker.take_cookie(self._logins.cookie(login))
+            shelf = self._shelf(asked, plan)
+        confirmation = Confirmation(
+            lambda: self._confirm(asked, plan, view, seeds, asker, login, shelf)
+        )
         try:
-            known = self._session_of_known(asked, plan, view, seeds, login)
             if known is None:
                 async with asyncio.timeout_at(until_s):
-                    _, seeds = await confirming
+                    _, seeds = await confirmation.begin()
                 session = self.sessions.get(asked.identity) or session
-            else:
-                session = known
+            elif shelf is not None and not shelf.is_empty:
+                confirmation.begin()
                 await asyncio.sleep(0)  # the upstream looks at the login while we choose
+            # else all songs must be asked for, and the login may be looked at together with them
             gathered = await gather(
                 plan.count,
                 lambda: self._choice(asked, plan, view, seeds, session),
                 session,
                 asker,
-                confirming,
+                confirmation,
                 until_s,
                 in_thread=view.snapshot.n >= THREAD_FROM,
                 now_s=asked.at_s,
             )
-            first, _ = await confirming
+            first, _ = await confirmation.begin()
         finally:
-            confirming.cancel()
+            confirmation.give_up()
         if not gathered.songs:
             raise LeftError("no-songs")
         self._remember(asked, plan, view, session, gathered, seeds)
@@ -288,6 +295,7 @@ class Steering:
         seeds: Sequence[int],
         asker: Asker,
         login: bytes,
+        shelf: Shelf | None,
     ) -> tuple[Reply, Sequence[int]]:
         """The upstream's word that this login is good; from here on what is kept may be used."""
         try:
@@ -295,17 +303,17 @@ class Steering:
         except RefusedError:
             self._logins.forget(login)
             raise
-        asker.take_cookie(first)
         if len(plan.folder_ids) > 1 and not set(plan.folder_ids) <= await asker.folder_ids():
             raise LeftError("folder-not-seen")  # one unknown is the upstream's own error
-        self._logins.note(login)
+        self._logins.note(login, calls.player_cookie(first.headers))
         session = self.sessions.get(asked.identity)
         if plan.probe and session is not None:  # its second call may come before this is answered
             session.probe_at_s = asked.at_s
-        asker.shelf = self.shelves.open(
-            asked.identity, asked.parameters, asked.headers, plan.format.value
-        )
+        asker.confirm(first, shelf or self._shelf(asked, plan))
         return first, seen
+
+    def _shelf(self, asked: Asked, plan: Plan) -> Shelf | None:
+        return self.shelves.open(asked.identity, asked.parameters, asked.headers, plan.format.value)
 
     def _session_of_known(
         self, asked: Asked, plan: Plan, view: View, seeds: Sequence[int], login: bytes

@@ -83,6 +83,59 @@ async def test_no_more_than_so_many_at_once() -> None:
     assert most == 4
 
 
+async def test_what_is_held_back_goes_when_that_is_said() -> None:
+    async with upstream_of(echo) as (raw, upstream):
+        found: list[int] = []
+        fetching = Fetching(
+            upstream,
+            reads(20),
+            lambda number, *_: found.append(number),
+            limit=100,
+            at_once=4,
+            first=3,
+        )
+        running = asyncio.create_task(fetching.run(5))
+        await asyncio.sleep(0.05)
+        assert sorted(found) == [0, 1, 2]
+        assert not running.done()
+        fetching.go_on()
+        await running
+        assert sorted(found) == list(range(20))
+        assert raw.connections == 4
+        fetching.go_on()  # too late to matter
+        assert len(raw.seen) == 20
+
+
+async def test_there_may_be_less_than_could_go_first() -> None:
+    async with upstream_of(echo) as (_, upstream):
+        for count in (0, 2, 3):
+            found: list[int] = []
+            fetching = Fetching(
+                upstream, reads(count), lambda number, *_: found.append(number),  # noqa: B023
+                limit=100, at_once=4, first=3,
+            )  # fmt: skip
+            async with asyncio.timeout(1):
+                await fetching.run(5)
+            assert len(found) == count
+
+
+async def test_what_is_not_wanted_any_more_is_not_asked_for() -> None:
+    async def slow(exchange: Exchange) -> None:
+        await asyncio.sleep(0.02)
+        await echo(exchange)
+
+    async with upstream_of(slow) as (raw, upstream):
+        fetching = Fetching(upstream, reads(20), lambda *_: None, limit=100, at_once=3, first=3)
+        running = asyncio.create_task(fetching.run(5))
+        await asyncio.sleep(0.01)
+        fetching.stop()
+        async with asyncio.timeout(1):
+            await running
+        await asyncio.sleep(0.05)
+        assert len(raw.seen) == 3
+        assert raw.open == 0
+
+
 async def test_what_is_late_is_given_up_and_what_came_is_kept() -> None:
     async def stuck(exchange: Exchange) -> None:
         if exchange.seen.target in (b"/3", b"/5"):

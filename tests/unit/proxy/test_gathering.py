@@ -11,8 +11,8 @@ import pytest
 
 from proxy.choosing import Choice, Chosen
 from proxy.errors import UpstreamRefused
-from proxy.gathering import gather
-from proxy.hydration import Asker, Missing, RefusedError
+from proxy.gathering import Confirmation, gather
+from proxy.hydration import Asker, Missing, RefusedError, Reply
 from proxy.session import Session
 from proxy.shelves import SeenSong
 from ranker.picks import Pick
@@ -42,26 +42,38 @@ class Upstream:
     def __init__(self, error: Exception | None = None) -> None:
         self._error = error
 
-    async def songs(self, song_ids: Sequence[str], until_s: float) -> list[SeenSong | Missing]:
+    async def songs(
+        self, song_ids: Sequence[str], until_s: float, confirming: object = None
+    ) -> list[SeenSong | Missing]:
         if self._error is not None:
             raise self._error
         return [SeenSong(song_id.encode(), "", "", False) for song_id in song_ids]
 
 
 async def gathered(
-    session: Session, asker: Upstream, confirmed: Exception | None = None, *, seconds: float = 5.0
+    session: Session,
+    asker: Upstream,
+    confirmed: Exception | None = None,
+    *,
+    seconds: float = 5.0,
+    together: bool = False,
 ) -> list[str]:
     loop = asyncio.get_running_loop()
 
-    async def confirm() -> None:
+    async def confirm() -> tuple[Reply, Sequence[int]]:
         if confirmed is not None:
             raise confirmed
         if seconds < 1:
             await asyncio.sleep(60)
+        return cast("Reply", None), ()
 
+    confirmation = Confirmation(confirm)
+    if not together:
+        confirmation.begin()
     choice = cast("Choice", Numbers())
     found = await gather(
-        4, lambda: choice, session, cast("Asker", asker), confirm(), loop.time() + seconds,
+        4, lambda: choice, session, cast("Asker", asker), confirmation,
+        loop.time() + seconds,
         in_thread=False, now_s=NOW_S,
     )  # fmt: skip
     return found.song_ids
@@ -73,24 +85,27 @@ async def test_what_a_call_will_answer_with_is_reserved() -> None:
     assert session.reserved_now(NOW_S) == ["0", "1", "2", "3"]
 
 
+@pytest.mark.parametrize("together", [True, False])
 @pytest.mark.parametrize("of_the_login", [True, False])
 @pytest.mark.parametrize("error", [RefusedError(40), UpstreamRefused("gone")])
 async def test_a_call_that_fails_gives_back_what_it_reserved(
-    error: Exception, of_the_login: bool
+    error: Exception, of_the_login: bool, together: bool
 ) -> None:
     """Else the call that the client makes in its stead would have to do without the best songs."""
     session = Session()
     session.reserve(["of another call"], NOW_S)
     asker, confirmed = (Upstream(), error) if of_the_login else (Upstream(error), None)
     with pytest.raises(type(error)):
-        await gathered(session, asker, confirmed)
+        await gathered(session, asker, confirmed, together=together)
     assert session.reserved_now(NOW_S) == ["of another call"]
 
 
-async def test_a_call_that_is_late_gives_back_what_it_reserved() -> None:
+@pytest.mark.parametrize("together", [True, False])
+async def test_a_call_that_is_late_gives_back_what_it_reserved(together: bool) -> None:
+    """All songs are there, but not the word that the login is good."""
     session = Session()
     with pytest.raises(TimeoutError):
-        await gathered(session, Upstream(), seconds=0.02)
+        await gathered(session, Upstream(), seconds=0.02, together=together)
     assert session.reserved_now(NOW_S) == []
 
 

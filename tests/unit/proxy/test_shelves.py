@@ -134,3 +134,18 @@ def test_the_same_song_again_takes_no_more_room() -> None:
     for _ in range(100):
         shelf(shelves).put("a", seen(b"x" * 1000))
     assert shelves.size_bytes < 2000
+
+
+def test_a_shelf_is_empty_when_nothing_on_it_would_be_given() -> None:
+    clock = Clock()
+    shelves = Shelves(clock)
+    own = shelf(shelves)
+    assert own.is_empty
+    own.put("a", seen(b"song a"))
+    assert not shelf(shelves).is_empty
+    clock.now_s += TTL_S + 1
+    assert shelf(shelves).is_empty
+    own.put("b", seen(b"song b"))
+    assert not shelf(shelves).is_empty
+    shelves.drop("bob")
+    assert shelf(shelves).is_empty
