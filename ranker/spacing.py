@@ -11,9 +11,7 @@ Greedy, over the best rows. The next pick is the one with the best score less
 
 Players shuffle what they get. So that no artist comes three times in a row in any order of the
 answer after what was heard, an answer has at most two songs of an artist (more of a long one), one
-where the last song was theirs, and none where the last two were. One thing only is worse: a kind
-that is left altogether because it has one artist in a small library. Where the best of the others
-has nothing in common with the seed, an artist that sounds alike may have every other song.
+where the last song was theirs, and none where the last two were: unless nobody else is left.
 """
 
 from __future__ import annotations
@@ -39,12 +37,6 @@ RECENT: Final = 12
 #: So many songs of one artist in an answer of up to ten, and one more for each further ten.
 MOST_OF_AN_ARTIST: Final = 2
 _PER_SONGS: Final = 10
-
-#: … unless the best of the others is as far from the seed as two songs drawn by chance (cosine 0,
-#: for vectors are centred), and the artist's is as near as this. In 400 sessions of 40 songs among
-#: 165 that never brought three in a row; at .03 it did once, at .05 twice.
-UNRELATED: Final = 0.0
-ALIKE: Final = 0.25
 
 #: Of the songs chosen another artist's goes before a second one by the same, unless its score is
 #: lower by more than so many songs' repetition. Where the first song is always taken, of 165, the
@@ -120,7 +112,7 @@ def order(
         if value[at] == -np.inf:
             break
         if room is not None:
-            at, crowded = room.choose(at, value, likeness)
+            at, crowded = room.choose(at, value)
         artist, album = (weights * (1 - fresh[:, at])).tolist()
         placed.append(Placed(at, artist, album, float(crowd[at]), crowded))
         if len(placed) == count:
@@ -174,12 +166,9 @@ class _Room:
     def __init__(
         self, artists: NDArray[np.int32], heard: list[int], chosen: list[int], count: int
     ) -> None:
-        total = len(chosen) + count
         self._artists = artists
-        self._usual = MOST_OF_AN_ARTIST + max(total - 1, 0) // _PER_SONGS
-        self._most = max((total + 1) // 2, self._usual)
+        self._most = MOST_OF_AN_ARTIST + max(len(chosen) + count - 1, 0) // _PER_SONGS
         self._full = np.zeros(len(artists), np.bool_)
-        self._shut = np.zeros(len(artists), np.bool_)
         self._times: Counter[int] = Counter(chosen)
         self._last = [*heard[1::-1], *chosen][-2:]  # in order
         if heard:
@@ -187,39 +176,33 @@ class _Room:
         for artist in list(self._times):
             self._close(artist)
 
-    def choose(self, best: int, value: NDArray[np.float64], likeness: Float32) -> tuple[int, bool]:
+    def choose(self, best: int, value: NDArray[np.float64]) -> tuple[int, bool]:
         """The best place with room, and whether its artist had none after all.
 
         value: (r,) of each place (-inf: never), `best` the one of the highest.
         """
         at, crowded = best, False
         if self._full[at] or (self._artists[at] >= 0 and self._last == [self._artists[at]] * 2):
-            at, crowded = self._choose_another(value, likeness)
+            at, crowded = self._choose_another(best, value)
         artist = int(self._artists[at])
         self._times[artist] += 1
         self._last = [*self._last, artist][-2:]
         self._close(artist)
         return at, crowded
 
-    def _choose_another(self, value: NDArray[np.float64], likeness: Float32) -> tuple[int, bool]:
+    def _choose_another(self, best: int, value: NDArray[np.float64]) -> tuple[int, bool]:
         again = np.zeros(len(value), np.bool_)  # whoever would come a third time in a row
         if len(self._last) == 2 and self._last[0] == self._last[1] >= 0:
             again = self._artists == self._last[0]
-        at, by_many = _best(value, self._full | again), _best(value, self._shut | again)
-        if at is None:
-            at = next((one for one in (by_many, _best(value, again)) if one is not None), None)
-            return (int(value.argmax()) if at is None else at), True
-        if by_many is not None and likeness[at] <= UNRELATED and likeness[by_many] >= ALIKE:
-            at = by_many
-        return at, False
+        at = _best(value, self._full | again)
+        if at is not None:
+            return at, False
+        other = _best(value, again)
+        return (best if other is None else other), True
 
     def _close(self, artist: int) -> None:
-        if artist < 0 or self._times[artist] < self._usual:
-            return
-        theirs = self._artists == artist
-        self._full |= theirs
-        if self._times[artist] >= self._most:
-            self._shut |= theirs
+        if artist >= 0 and self._times[artist] >= self._most:
+            self._full |= self._artists == artist
 
 
 def _best(value: NDArray[np.float64], closed: NDArray[np.bool_]) -> int | None:
