@@ -125,7 +125,7 @@ def order(
         same &= known
         came -= same
         if breadth:
-            crowding = np.vecdot(vectors, breadth * vectors[at])  # (r, d) · (d,) -> (r,)
+            crowding = vectors @ (breadth * vectors[at])  # (r, d) @ (d,) -> (r,)
             crowding -= near_enough
             np.maximum(crowd, crowding, out=crowd)
     before = snapshot.artist[recent[:1]].tolist()
