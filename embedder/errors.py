@@ -51,7 +51,8 @@ REASONS: Final = {
     CANNOT_ANALYSE: "it decodes, but no model can make anything of it",
 }
 
-#: May be the mount's doing: several in a row stop the run.
+#: May be the mount's doing: several in a row stop the run. (What is `UNREADABLE` may be, too: it
+#: is looked at whether the rest can be read.)
 TROUBLE: Final = frozenset({READ_ERROR, TIMED_OUT})
 #: Not the file's doing, or mended without touching it: tried again in the next run.
 PASSING: Final = TROUBLE | {UNREADABLE, CANNOT_ANALYSE}

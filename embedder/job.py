@@ -74,7 +74,7 @@ def embed(
     early: what is finished is kept and published, and the outcome says `interrupted`.
 
     Raises:
-        SourceError: a music folder is missing, empty, or lost most of its tracks.
+        SourceError: a music folder is missing, empty, lost most of its tracks, or goes away.
         ModelError, WeightsError: the model cannot run.
         EmbedderError: another job runs on this data folder.
         catalog.errors.CatalogError: the library cannot be used.
@@ -82,7 +82,8 @@ def embed(
     if source is None:
         if not library.music:
             raise SourceError("no music folder is set: use --music DIR, or set library.music")
-        source = Folders([Path(folder) for folder in library.music])
+        folders = [Path(folder) for folder in library.music]
+        source = Folders(folders, timeout_s=settings.timeout_s)
     data = Path(library.data)
     choice = choose_models(settings, data)
     progress.chosen(choice.reason)

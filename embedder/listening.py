@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from bisect import bisect
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -15,7 +16,7 @@ from typing import Final
 
 from catalog.library import Library
 from catalog.tracks import FileFacts, Model, RunReport
-from embedder.errors import TROUBLE, DecodingError, SourceError
+from embedder.errors import TROUBLE, UNREADABLE, DecodingError, SourceError
 from embedder.models.analysers import Analyser
 from embedder.plan import Place, Plan
 from embedder.progress import Forecast, Progress, Result
@@ -32,6 +33,10 @@ _SYNC_EVERY_S: Final = 5.0
 
 #: One bad sector is a bad sector; so many files that fail to be read in a row are a bad mount.
 _MOST_TROUBLES: Final = 3
+
+#: A file that cannot be opened may be the only one: so many others are tried, but not more often.
+_OTHERS_TRIED: Final = 8
+_TRY_OTHERS_EVERY_S: Final = 1.0
 
 #: After a wish to stop the files in hand have so long; what is not finished then is not stored.
 _MOST_STOPPING_S: Final = 10.0
@@ -68,6 +73,10 @@ class Listening:
         self._progress = progress
         self.report = report
         self._troubles = 0
+        #: Of each folder a file that could not be opened since others were tried.
+        self._suspects: dict[int, tuple[FileFacts, DecodingError]] = {}
+        self._tried_s = -_TRY_OTHERS_EVERY_S
+        self._stop = threading.Event()
         #: What is being heard, for files with the same content whose turn comes earlier.
         self._futures: dict[Place, Future[Heard]] = {}
 
@@ -78,6 +87,7 @@ class Listening:
             SourceError: file after file cannot be read, or the mount went away.
             catalog.errors.LibraryError: the library cannot be written.
         """
+        self._stop = stop
         workers = min(self._settings.workers or len(os.sched_getaffinity(0)), len(todo))
         forecast = Forecast(file for _, file in todo)
         waiting = deque(todo)
@@ -111,6 +121,7 @@ class Listening:
                     if time.monotonic() - synced_s >= _SYNC_EVERY_S:
                         self._library.sync()
                         synced_s = time.monotonic()
+                self._try_others()
             except BaseException as error:
                 pool.shutdown(wait=False, cancel_futures=True)
                 if not isinstance(error, Exception):  # who asks again wants the end at once
@@ -154,6 +165,10 @@ class Listening:
             result, duration_s, detail = self._keep(root_id, file, future)
         except DecodingError as error:
             self._plan.recognition.give_up((root_id, file.path))
+            if error.reason == UNREADABLE:
+                self._suspects[root_id] = (file, error)
+                if time.monotonic() - self._tried_s >= _TRY_OTHERS_EVERY_S:
+                    self._try_others()
             self._library.record_failure(root_id, file, error.reason, error.detail)
             self._check_trouble(error, self._plan.folders[root_id])
             self.report = replace(self.report, skipped=self.report.skipped + 1)
@@ -226,3 +241,31 @@ class Listening:
                 f" ({error.detail}): the music folder is in trouble; all finished work is kept and"
                 " nothing was forgotten, run again when it is back"
             ) from error
+
+    def _try_others(self) -> None:
+        """Stop where not only the file that could not be opened cannot be: what could be, is gone.
+
+        Raises:
+            SourceError: its folder is not there, empty, silent, or none of its files can be read.
+        """
+        while self._suspects and not self._stop.is_set():
+            root_id, (file, error) = self._suspects.popitem()
+            folder = self._plan.folders[root_id]
+            why = self._source.trouble(folder, self._others(root_id, file.path), self._stop)
+            if why:
+                raise SourceError(
+                    f"{folder} cannot be read any more: {why}, after {file.path} ({error.detail});"
+                    " all finished work is kept and nothing was forgotten, run again when it is"
+                    " back"
+                ) from error
+            self._tried_s = time.monotonic()
+
+    def _others(self, root_id: int, path: str) -> list[str]:
+        """Files to be tried: half of them later ones, which no cache has from this run."""
+        paths = sorted(self._plan.present[root_id])
+        half = _OTHERS_TRIED // 2
+        chosen: dict[str, None] = {}
+        for some in (paths[bisect(paths, path) :], paths):
+            chosen |= dict.fromkeys(some[i * len(some) // half] for i in range(half) if some)
+        chosen.pop(path, None)
+        return list(chosen)

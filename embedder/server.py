@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -10,6 +12,7 @@ from typing import Final, Self
 
 from catalog.tracks import FileFacts
 from embedder.errors import SourceError
+from embedder.scouts import FEWEST_TRIED
 from embedder.source import AUDIO_SUFFIXES, Listing
 from subsonic.client import Client
 from subsonic.download import Downloads
@@ -100,6 +103,20 @@ class ServerMusic:
         """As in `MusicSource`."""
         song = self._songs[folder, file.path]
         return ServerFile(self._downloads, song.song_id, song.size_bytes)
+
+    def trouble(self, folder: Path, paths: Sequence[str], stop: threading.Event) -> str:
+        """As in `MusicSource`: a login that may read nothing any more reads none of them."""
+        why = ""
+        for path in paths:
+            if stop.is_set():
+                return ""
+            try:
+                self.open(folder, FileFacts(path, 0, 0)).read_at(0, 1)
+            except OSError as error:
+                why = error.strerror or str(error)
+            else:
+                return ""
+        return why if len(paths) >= FEWEST_TRIED else ""
 
 
 class ServerFile:

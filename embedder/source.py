@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Final, Protocol
 from catalog.tracks import FileFacts
 from embedder.errors import SourceError
 from embedder.reading import Source
+from embedder.scouts import find_trouble
 
 _LATEST_NS: Final = 2**63 - 1
 
@@ -96,12 +98,20 @@ class MusicSource(Protocol):
         """The bytes of a file, or None where a worker opens its path by itself."""
         ...
 
+    def trouble(self, folder: Path, paths: Sequence[str], stop: threading.Event) -> str:
+        """After a file could not be read: why nothing can, in words; "" if the rest can.
+
+        `paths` are others, to be tried. Not looked into further once `stop` is set.
+        """
+        ...
+
 
 class Folders:
     """Music folders that this machine sees. `workers` open the files themselves."""
 
-    def __init__(self, folders: Sequence[Path]) -> None:
+    def __init__(self, folders: Sequence[Path], *, timeout_s: float = 60.0) -> None:
         self._folders = folders
+        self._timeout_s = timeout_s
 
     def listings(self) -> list[Listing]:
         """As in `MusicSource`; a folder named twice is listed once."""
@@ -115,6 +125,10 @@ class Folders:
 
     def open(self, folder: Path, file: FileFacts) -> None:
         """As in `MusicSource`."""
+
+    def trouble(self, folder: Path, paths: Sequence[str], stop: threading.Event) -> str:
+        """As in `MusicSource`."""
+        return find_trouble(folder, paths, self._timeout_s, stop)
 
 
 def walk(root: Path, denied: dict[str, str] | None = None) -> list[FileFacts]:

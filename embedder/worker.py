@@ -106,7 +106,8 @@ class Worker:
             cause = source.failure if source is not None else None
             self._fail(error, cause)
         except OSError as error:
-            if isinstance(error, BrokenPipeError | ConnectionError):
+            ours = source is not None and source.failure is None  # a mount can say it, too
+            if ours and isinstance(error, ConnectionError):
                 raise
             self._fail(DecodingError(UNREADABLE, error.strerror or str(error)), error)
 

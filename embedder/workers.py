@@ -31,6 +31,7 @@ from embedder.errors import (
     READ_ERROR,
     REASONS,
     TIMED_OUT,
+    UNREADABLE,
     DecodingError,
     EmbedderError,
     SourceError,
@@ -345,7 +346,9 @@ def _explain(path: Path, failed: dict[str, Any]) -> Exception:
             f"{path} cannot be read ({failed['strerror']}): the music folder is in trouble; all"
             " finished work is kept and nothing was forgotten, run again when it is back"
         )
-    if number == errno.EIO:
+    if number in {errno.EIO, errno.EREMOTEIO}:
         return DecodingError(READ_ERROR, failed["strerror"])
+    if number is not None:  # whatever the decoder made of what it got, the file is not to blame
+        return DecodingError(UNREADABLE, failed["strerror"])
     reason = failed["reason"] if failed["reason"] in REASONS else CRASHED
     return DecodingError(reason, failed["detail"])

@@ -78,7 +78,35 @@ def test_one_bad_sector_is_a_failure_and_three_in_a_row_are_a_bad_disk(shelf: Sh
     assert len(shelf.tracks()) == 4
 
 
-@pytest.mark.parametrize("name", ["ENOTCONN", "ESTALE", "ETIMEDOUT"])
+def test_remote_errors_in_a_row_are_a_bad_mount(shelf: Shelf) -> None:
+    for number in range(3):
+        copy(shelf, f"1-EREMOTEIO-{number}.wav")
+    with pytest.raises(SourceError, match="3 files in a row"):
+        run(shelf)
+
+
+def test_a_read_that_fails_is_never_the_files_fault(shelf: Shelf) -> None:
+    """Whatever the decoder makes of what it did get: it is tried again in the next run."""
+    names = [f"1-{name}.wav" for name in ("EACCES", "ENOLINK", "ECONNREFUSED")]
+    for name in names:
+        copy(shelf, name)
+    run(shelf)
+    assert reasons(shelf) == dict.fromkeys(names, "unreadable")
+    again = Heard()
+    run(shelf, again)
+    assert again.files == dict.fromkeys(names, "skipped")
+
+
+def test_an_album_without_permission_stops_nothing(shelf: Shelf) -> None:
+    for number in range(6):
+        copy(shelf, f"0-closed-{number}.wav")
+        copy(shelf, f"9-closed-{number}.wav")
+    report = run(shelf).report
+    assert (report.embedded, report.skipped) == (4, 12)
+    assert set(reasons(shelf).values()) == {"unreadable"}
+
+
+@pytest.mark.parametrize("name", ["ENOTCONN", "ESTALE", "ETIMEDOUT", "ECONNRESET"])
 def test_a_mount_that_goes_away_stops_the_run_and_forgets_nothing(shelf: Shelf, name: str) -> None:
     run(shelf)
     (shelf.music / "3.wav").unlink()

@@ -9,6 +9,11 @@ from typing import ClassVar
 
 from embedder import worker
 
+_ERRORS = (
+    "EIO", "EREMOTEIO", "ENOTCONN", "ESTALE", "ETIMEDOUT", "EACCES", "ENOLINK", "ECONNREFUSED",
+    "ECONNRESET",
+)  # fmt: skip
+
 
 class UnrulyWorker(worker.Worker):
     """Lets a source say that it lives."""
@@ -27,6 +32,8 @@ class UnrulySource(worker._WatchedSource):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._name = path.name
+        if "closed" in self._name:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     def read_at(self, offset: int, size: int) -> bytes:
         if "crash" in self._name:
@@ -36,7 +43,7 @@ class UnrulySource(worker._WatchedSource):
         while "endless" in self._name:
             time.sleep(0.2)
             self.worker.say_alive()
-        for name in ("EIO", "ENOTCONN", "ESTALE", "ETIMEDOUT"):
+        for name in _ERRORS:
             if name in self._name:
                 self.failure = OSError(getattr(errno, name), os.strerror(getattr(errno, name)))
                 raise self.failure

@@ -1,0 +1,81 @@
+"""A mount that goes away, or no longer answers, under the job: one line, and nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from catalog.snapshot import open_snapshot
+from embedder.errors import SourceError
+from tests.unit.embedder.test_job import Heard, Shelf
+
+pytestmark = pytest.mark.usefixtures("shared_workers")
+
+
+class Once(Heard):
+    """Does something when the first file was heard."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        super().__init__()
+        self._act = act
+
+    def advanced(self, path: str, result: str, detail: str) -> None:
+        super().advanced(path, result, detail)
+        if len(self.files) == 1:
+            self._act()
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    shelf = Shelf(tmp_path)
+    for number in range(16):
+        shelf.add(f"{number:02}.wav", number, seconds=0.6)
+    return shelf
+
+
+def unmount(shelf: Shelf) -> None:
+    """What is below the mount point when nothing is mounted: an empty folder."""
+    shelf.music.rename(shelf.music.with_name("away"))
+    shelf.music.mkdir()
+
+
+def empty(shelf: Shelf) -> None:
+    """All files gone, but a folder that has something in it."""
+    for path in shelf.music.iterdir():
+        path.unlink()
+    (shelf.music / "notes.txt").write_text("back soon")
+
+
+def remove(shelf: Shelf) -> None:
+    shelf.music.rename(shelf.music.with_name("away"))
+
+
+@pytest.mark.parametrize(
+    ("leave", "why"),
+    [(unmount, "it is empty"), (empty, "others of its files"), (remove, "No such file")],
+)
+def test_a_mount_that_goes_away_in_mid_run_is_no_complete_run(
+    shelf: Shelf, leave: Callable[[Shelf], None], why: str
+) -> None:
+    before = shelf.run(limit=12).snapshot
+    with pytest.raises(SourceError, match=why) as caught:
+        shelf.run(Once(lambda: leave(shelf)), full=True)
+    assert "nothing was forgotten" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert shelf.failures() == []
+    assert len(shelf.tracks()) >= 12
+    snapshot = open_snapshot(shelf.data)
+    assert snapshot is not None
+    assert snapshot.version == before
+
+
+def test_a_file_that_vanishes_before_it_is_read_is_only_itself(shelf: Shelf) -> None:
+    """Also one of the last, after which nothing is read any more."""
+    last = shelf.music / "15.wav"
+    report = shelf.run(Once(last.unlink)).report
+    assert (report.embedded, report.skipped) == (15, 1)
+    assert [(one.path, one.reason) for one in shelf.failures()] == [("15.wav", "unreadable")]
+    shelf.run()
+    assert shelf.failures() == []
