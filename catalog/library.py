@@ -33,6 +33,9 @@ _BUSY_TIMEOUT_S: Final = 30.0
 #: page of its own: 500,000 tracks were 7.3 GB instead of 3.5.
 _PAGE_BYTES: Final = 16 * 1024
 
+#: So many of a folder's files tell whether another folder is it.
+_FILES_TO_KNOW_BY: Final = 50
+
 _TRACK_COLUMNS: Final = (
     "track_id, root_id, path, size_bytes, mtime_ns, content_key, duration_s, title, artist, album,"
     " album_artist, genres, year, track_number, disc_number, musicbrainz_recording_id"
@@ -128,12 +131,13 @@ class Library(Analyses, Songs, Runs):
 
     # Music folders
 
-    def root_id(self, folder: Path, *, remote: bool = False) -> int:
+    def root_id(self, folder: Path, *, remote: bool = False, listed: Collection[Path] = ()) -> int:
         """The number of a music folder, registered when new.
 
-        A folder that was moved as a whole (another machine, another mount point) is known
-        again by its base name and what lies in it, if its old path is no folder any more. One that
-        is `remote`, as a server calls it, is known by its path alone.
+        A folder that was moved as a whole (another machine, another mount point) is known again by
+        what lies in it, if nothing lies at its old path any more and that is not `listed` itself:
+        by any of 50 files where its name is the same, by half of them where it is not. One that is
+        `remote`, as a server calls it, is known by its path alone.
         """
         folder = folder if remote else folder.absolute()
         with self._transaction() as db:
@@ -142,8 +146,10 @@ class Library(Analyses, Songs, Runs):
             )}  # fmt: skip
             if folder in known:
                 return known[folder]
-            for old, root in known.items() if not remote else ():
-                if old.name == folder.name and not old.is_dir() and _holds(db, root, folder):
+            same_name_first = sorted(known.items(), key=lambda one: one[0].name != folder.name)
+            for old, root in same_name_first if not remote else ():
+                named = old.name == folder.name
+                if old not in listed and is_away(old) and _holds(db, root, folder, named):
                     db.execute(
                         "UPDATE roots SET folder = ? WHERE root_id = ?",
                         (os.fsencode(folder), root),
@@ -365,13 +371,38 @@ class Library(Analyses, Songs, Runs):
             return max(cursor.rowcount, 0)
 
 
-def _holds(db: sqlite3.Connection, root_id: int, folder: Path) -> bool:
-    """Whether some of a music folder's known files lie in another folder, too.
+def is_away(folder: Path) -> bool:
+    """Whether nothing lies in a folder: it is gone, or a mount point without its mount."""
+    try:
+        with os.scandir(folder) as entries:
+            return next(entries, None) is None
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+
+
+def _holds(db: sqlite3.Connection, root_id: int, folder: Path, named: bool) -> bool:
+    """Whether a music folder's known files lie in another folder, too: some where it is `named` as
+    that one was, half where not.
 
     Two folders may share a name; the one that is not mounted now must keep its tracks.
     """
-    paths = db.execute("SELECT path FROM tracks WHERE root_id = ? LIMIT 50", (root_id,)).fetchall()
-    return not paths or any((folder / os.fsdecode(path)).exists() for (path,) in paths)
+    rows = db.execute(
+        "SELECT path, size_bytes FROM tracks WHERE root_id = ? LIMIT ?",
+        (root_id, _FILES_TO_KNOW_BY),
+    ).fetchall()
+    if named:
+        return any((folder / os.fsdecode(path)).exists() for path, _ in rows)
+    there = [_size_bytes(folder / os.fsdecode(path)) == size for path, size in rows]
+    return any(there) and 2 * sum(there) >= len(there)
+
+
+def _size_bytes(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
 
 
 def _tag_values(tags: Tags) -> tuple[object, ...]:

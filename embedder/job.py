@@ -10,9 +10,9 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -38,26 +38,32 @@ class Task:
     """What a run is asked for, beside what is configured.
 
     At most `limit` files are heard; `full` hears all of them anew; `prune` forgets tracks whose
-    files are gone now, instead of after several runs, however many they are. Of several machines'
-    work a run does its `shard`, and publishes nothing. `partial` publishes a new model's space
-    though it does not hold all tracks yet.
+    files are gone now, instead of after several runs, however many they are; `prune_unlisted` those
+    of folders that are no music folders any more. Of several machines' work a run does its `shard`,
+    and publishes nothing. `partial` publishes a new model's space though it does not hold all
+    tracks yet.
     """
 
     limit: int | None = None
     full: bool = False
     prune: bool = False
+    prune_unlisted: bool = False
     partial: bool = False
     shard: Shard = ALL
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run went. `snapshot` is the version in force, "" for none; a shard's is "" always."""
+    """How a run went. `snapshot` is the version in force, "" for none; a shard's is "" always.
+
+    `unlisted`: folders that are no music folders any more, and how many tracks of each are kept.
+    """
 
     report: RunReport
     reason: str
     snapshot: str
     interrupted: bool = False
+    unlisted: Mapping[str, int] = field(default_factory=dict)
 
 
 def embed(
@@ -143,7 +149,9 @@ class _Job:
                 broken_off = stop.is_set()
                 complete = not broken_off and len(todo) == len(plan.todo)
                 if complete:
-                    forgotten = plan.settle_missing(self._library, prune=task.prune)
+                    forgotten = plan.settle_missing(
+                        self._library, prune=task.prune, prune_unlisted=task.prune_unlisted
+                    )
                     self._report = replace(self._report, forgotten=forgotten)
                 self._report = replace(self._report, gone=len(self._library.missing()))
                 version = ""
@@ -157,7 +165,14 @@ class _Job:
             raise
         self._finish(run_id, started, error="interrupted" if broken_off else "")
         # Also where the wish came while it published: whoever runs it again and again has to stop.
-        return Outcome(self._report, self._choice.reason, version, stop.is_set())
+        return Outcome(
+            self._report, self._choice.reason, version, stop.is_set(), self._unlisted(plan)
+        )
+
+    def _unlisted(self, plan: Plan) -> dict[str, int]:
+        roots = self._library.roots()
+        counts = {roots[one]: len(self._library.files(one)) for one in plan.unlisted}
+        return {folder: count for folder, count in counts.items() if count}
 
     def _listen(
         self,

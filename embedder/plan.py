@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from catalog.library import Library, is_set_aside
+from catalog.library import Library, is_away, is_set_aside
 from catalog.tracks import FileFacts, KnownFile, Model
 from embedder.errors import PASSING
 from embedder.sharding import ALL, Shard
@@ -119,14 +119,22 @@ class Plan:
     shard: Shard = ALL
     #: What cannot be looked at, and why.
     denied: Mapping[Place, str] = field(default_factory=dict)
+    #: Tracks of folders that are known and were not listed.
+    unlisted: Mapping[int, Mapping[str, KnownFile]] = field(default_factory=dict)
 
-    def settle_missing(self, library: Library, *, prune: bool = False) -> int:
+    def settle_missing(
+        self, library: Library, *, prune: bool = False, prune_unlisted: bool = False
+    ) -> int:
         """After a complete run: count the absent files, or with `prune` forget them now.
 
-        Returns how many tracks were forgotten.
+        `prune_unlisted` forgets the tracks of folders that were not listed. Returns how many tracks
+        were forgotten.
         """
         forgotten = 0
         moved = set(self.recognition.claims.values())
+        for root_id, tracks in self.unlisted.items() if prune_unlisted else ():
+            left = [path for path, track in tracks.items() if track.track_id not in moved]
+            forgotten += library.forget(root_id, left)
         for root_id, paths in self.present.items():
             library.mark_seen(root_id, paths)
             absent = [
@@ -169,6 +177,7 @@ def make_plan(
     Raises:
         SourceError: a folder lost most of its tracks.
     """
+    folders = [listing.folder for listing in listings]
     analysed = {model: library.analysed(model) for model in models}
     complete = set.intersection(*analysed.values())
     roots: dict[int, Path] = {}
@@ -180,7 +189,7 @@ def make_plan(
     touched: set[Place] = set()
     files = unchanged = known_failures = 0
     for listing in listings:
-        root_id = library.root_id(listing.folder, remote=listing.remote)
+        root_id = library.root_id(listing.folder, remote=listing.remote, listed=folders)
         roots[root_id] = listing.folder
         present[root_id] = paths = {file.path for file in listing.files}
         tracks = library.files(root_id)
@@ -222,6 +231,14 @@ def make_plan(
                 unchanged += 1
             else:
                 todo.append((root_id, file))
+    unlisted: dict[int, Mapping[str, KnownFile]] = {}
+    for root_id, name in library.roots().items():
+        if root_id in roots or not (tracks := library.files(root_id)):
+            continue
+        unlisted[root_id] = tracks
+        # Their music may be at a new place by now, or there as well.
+        into = gone if is_away(Path(name)) else known
+        into.update({(root_id, path): track for path, track in tracks.items()})
     return Plan(
         folders=roots,
         files=files,
@@ -232,4 +249,5 @@ def make_plan(
         present=present,
         shard=shard,
         denied=denied,
+        unlisted=unlisted,
     )

@@ -64,7 +64,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prune",
         action="store_true",
-        help="forget tracks whose files are gone now, not after several runs",
+        help="forget tracks whose files are gone now, not after several runs, and those of folders"
+        " that are not in library.music any more",
     )
     parser.add_argument(
         "--shard",
@@ -91,6 +92,8 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
         limit=arguments.limit,
         full=arguments.full,
         prune=arguments.prune,
+        # Folders that are named for one run say nothing of the others.
+        prune_unlisted=arguments.prune and ("library", "music") not in arguments.settings,
         partial=arguments.publish_partial,
         shard=_shard(arguments.shard),
     )
@@ -196,6 +199,7 @@ def _tell(outcome: Outcome, data: Path, as_json: bool) -> int:
                 "reason": outcome.reason,
                 "snapshot": outcome.snapshot or None,
                 "interrupted": outcome.interrupted,
+                "unlisted": outcome.unlisted,
                 "failures": failures,
             }
         )
@@ -234,6 +238,11 @@ def _show(
     forgotten = f"{report.forgotten} forgotten" if report.forgotten else ""
     if gone := ", ".join(filter(None, (missing_text(facts), forgotten))):
         show(gone)
+    for folder, tracks in outcome.unlisted.items():
+        show(
+            f"{folder} is no music folder any more; what is known of it"
+            f" ({count_text(tracks, 'track')}) is kept: `segue embed --prune` forgets it"
+        )
     for failure in failures if report.skipped else ():
         show(f"skipped {failure['path']}: {failure['detail'] or failure['reason']}")
     if facts["shard"]:

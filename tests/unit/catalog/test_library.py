@@ -145,9 +145,12 @@ def test_a_moved_folder_is_known_again_by_its_name(library: Library, tmp_path: P
     (tmp_path / "one" / "music").mkdir(parents=True)
     (tmp_path / "two" / "music").mkdir(parents=True)
     first = library.root_id(tmp_path / "one" / "music")
+    library.store(first, file("1.mp3"), "k", 1.0, Tags(), [])
+    for folder in ("one", "two", "three"):
+        (tmp_path / folder / "music").mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / "music" / "1.mp3").touch()
     assert library.root_id(tmp_path / "two" / "music") != first  # both are there: two folders
-    (tmp_path / "one" / "music").rmdir()
-    (tmp_path / "three" / "music").mkdir(parents=True)
+    (tmp_path / "one" / "music" / "1.mp3").unlink()  # as without the mount
     assert library.root_id(tmp_path / "three" / "music") == first
 
 
@@ -165,6 +168,35 @@ def test_a_folder_of_the_same_name_does_not_take_over_one_that_is_not_mounted(
     (moved / "A").mkdir(parents=True)
     (moved / "A" / "1.mp3").touch()
     assert library.root_id(moved) == first
+
+
+def test_a_folder_under_another_name_is_known_by_half_of_its_files(
+    library: Library, tmp_path: Path
+) -> None:
+    old, new = tmp_path / "Music", tmp_path / "mnt"
+    for number in range(4):
+        for folder in (old, new):
+            (folder / f"{number}").mkdir(parents=True)
+            (folder / f"{number}" / "1.mp3").write_bytes(bytes(10 + number))
+    first = library.root_id(old)
+    for number in range(4):
+        library.store(first, file(f"{number}/1.mp3", 10 + number), f"k{number}", 1.0, Tags(), [])
+    assert library.root_id(new) != first  # both are there
+    for path in list(old.rglob("*.mp3")):
+        path.unlink()
+        path.parent.rmdir()
+    with library._transaction() as db:
+        db.execute("DELETE FROM roots WHERE root_id != ?", (first,))
+    (new / "0" / "1.mp3").write_bytes(bytes(99))
+    (new / "1" / "1.mp3").unlink()
+    assert library.root_id(new, listed=[old]) != first  # an empty mount point that is still ours
+    with library._transaction() as db:
+        db.execute("DELETE FROM roots WHERE root_id != ?", (first,))
+    assert library.root_id(new, listed=[new]) == first
+    (tmp_path / "other" / "1").mkdir(parents=True)
+    (tmp_path / "other" / "1" / "1.mp3").write_bytes(bytes(11))
+    new.rename(tmp_path / "away")
+    assert library.root_id(tmp_path / "other") != first  # one file of four is alike
 
 
 def test_a_track_is_forgotten_only_after_three_complete_runs(

@@ -107,3 +107,46 @@ def test_a_full_disk_ends_the_run_and_harms_nothing(shelf: Shelf, limit: str) ->
     assert report.embedded + report.unchanged == 24
     assert report.unchanged >= kept - 1
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
+
+
+@pytest.mark.parametrize("old_place", ["gone", "empty", "there"])
+def test_under_another_name_nothing_is_heard_again(
+    old_place: str, shelf: Shelf, tmp_path: Path
+) -> None:
+    shelf.run()
+    moved = Shelf(tmp_path / "server")
+    moved.music, moved.data = tmp_path / "server" / "Songs", shelf.data
+    shutil.copytree(shelf.music, moved.music)
+    if old_place != "there":
+        shutil.rmtree(shelf.music)
+    if old_place == "empty":
+        shelf.music.mkdir()
+    outcome = moved.run()
+    assert outcome.report.embedded == 0
+    with Library.open(shelf.data, read_only=True) as library:
+        assert library.count_tracks() == (12 if old_place == "there" else 6)
+    assert dict(outcome.unlisted) == ({str(shelf.music): 6} if old_place == "there" else {})
+    outcome = moved.run(prune=True)
+    assert (outcome.report.forgotten, len(outcome.unlisted)) == (0, int(old_place == "there"))
+    outcome = moved.run(prune=True, prune_unlisted=True)
+    assert outcome.report.forgotten == (6 if old_place == "there" else 0)
+    snapshot = open_snapshot(shelf.data)
+    assert snapshot is not None
+    assert snapshot.n == 6
+    assert not outcome.unlisted
+
+
+def test_music_that_went_from_a_folder_that_is_not_listed_any_more_is_known(
+    shelf: Shelf, tmp_path: Path
+) -> None:
+    """As when the source was a server, whose paths are its own."""
+    shelf.run()
+    moved = Shelf(tmp_path / "server")
+    moved.data = shelf.data
+    (moved.music / "Other").mkdir(parents=True)
+    for number, path in enumerate(sorted(shelf.music.rglob("*.wav"))):
+        shutil.copyfile(path, moved.music / "Other" / f"renamed {number}.wav")
+    shutil.rmtree(shelf.music)
+    report = moved.run().report
+    assert (report.embedded, report.moved) == (0, 6)
+    assert len(moved.tracks()) == 6
