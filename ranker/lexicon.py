@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from catalog.kinds import LIVE, LONG, SEASONAL, SHORT, SPOKEN
+
 #: "words, that, mean the same" → "label, label*weight".
 _MEANINGS: Final = {
     # Moods
@@ -81,7 +83,8 @@ _MEANINGS: Final = {
     "winter, snow, snowy, cold": "melancholic*0.5, soft*0.5, dream*0.5",
     "summer, beach, holiday, vacation, tropical":
         "summer, holiday*0.5, happy*0.5, Reggae*0.3",
-    "christmas, xmas, santa": "Christmas music, christmas, Jingle bell*0.5",
+    "christmas, xmas, santa, carol, carols, noel, yule, yuletide":
+        "Christmas music, christmas, Jingle bell*0.5",
     "drive, driving, road trip, highway": "travel, cool*0.5, energetic*0.5, Electric guitar*0.3",
     "night drive, synthwave, neon": "Synthesizer*0.7, retro*0.5, deep*0.5, Electronic music*0.5",
     "travel, travelling, train": "travel, adventure*0.5",
@@ -224,5 +227,19 @@ LEXICON: Final[Mapping[str, str]] = {
     word.strip(): meaning for words, meaning in _MEANINGS.items() for word in words.split(",")
 }
 
+#: Words and phrases that ask for a kind of track (`catalog.kinds`), which comes only if asked for.
+KINDS: Final[Mapping[str, int]] = {
+    word.strip(): kind
+    for kind, words in (
+        (SEASONAL, "christmas, xmas, santa, carol, carols, noel, yule, yuletide, seasonal"),
+        (SPOKEN, "audiobook, audiobooks, audio book, spoken, spoken word, speech, talk, talking,"
+                 " narration, narrated, narrator, podcast, podcasts, lecture, radio play"),
+        (LIVE, "live, concert, in concert, live recording, on stage"),
+        (SHORT, "intro, intros, outro, skit, skits, interlude, interludes"),
+        (LONG, "dj mix, dj set, mixtape, long mix, continuous mix, megamix, hour long"),
+    )
+    for word in words.split(",")
+}  # fmt: skip
+
 #: The longest phrase, in words.
-LONGEST: Final = max(len(phrase.split()) for phrase in LEXICON)
+LONGEST: Final = max(len(phrase.split()) for phrase in (*LEXICON, *KINDS))

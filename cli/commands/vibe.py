@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from time import localtime
 from typing import TYPE_CHECKING
 
 from catalog.library import Library
@@ -10,8 +11,10 @@ from cli.console import say, show_json
 from cli.flags import add_data, add_json, positive
 from cli.picks import pick_json, published, show_picks
 from cli.seeds import Finder
+from ranker.gates import in_season
 from ranker.picks import Context
-from ranker.words import rank_words, understood
+from ranker.wishes import wish
+from ranker.words import rank_words
 
 if TYPE_CHECKING:
     from cli.main import Compose
@@ -41,11 +44,12 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
     configuration = compose("library", "ranking")
     snapshot = published(configuration.data)
     words = " ".join(arguments.words)
-    picks = rank_words(words, snapshot, Context(), configuration.ranking, arguments.count)
-    known, unknown = understood(words, snapshot)
+    season = Context(open_kinds=in_season(localtime().tm_mon))
+    picks = rank_words(words, snapshot, season, configuration.ranking, arguments.count)
+    asked = wish(words, snapshot)
     say(
-        f"understood: {', '.join(known)}"
-        + (f"; not known: {', '.join(unknown)}" if unknown else "")
+        f"understood: {', '.join(asked.known)}"
+        + (f"; not known: {', '.join(asked.unknown)}" if asked.unknown else "")
     )
     if arguments.json:
         with Library.open(configuration.data, read_only=True) as library:
