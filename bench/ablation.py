@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import autodj, quality
+from bench import autodj, quality, skipping
 from bench.synthetic import Synthetic, synthesise
 from catalog.snapshot import Snapshot
 from ranker import motion
@@ -135,7 +135,11 @@ def figures(libraries: Libraries, settings: RankingSettings) -> dict[str, Values
     found |= _same_style(made, settings)
     found |= _alike(snapshot, settings)
     found["skipped kind, given up"] = [
-        before - after for before, after, _ in autodj.skipped_shares(made, settings, LISTENERS)
+        one.listened - one.skipped
+        for one in (
+            skipping.shares(made.snapshot, trial, settings)
+            for trial in skipping.style_trials(made, LISTENERS)
+        )
     ]
     found["known songs, given up by explore"] = _explored(snapshot, settings)
     found |= _listening(made, settings)

@@ -26,6 +26,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import skipping
 from bench.synthetic import Synthetic, synthesise
 from catalog.snapshot import Snapshot
 from ranker.picks import Context, Seed
@@ -324,9 +325,11 @@ def run(audio: Path, models: Path, data: Path) -> list[dict[str, object]]:
             snapshot = embedded(audio, models, data, model)
             heard = judge(snapshot, audio, models, data / "musicnn.npz")
             rows += table(f"real 165, {model}", snapshot, heard, SESSIONS)
+            rows += skipping.real(f"real 165, {model}", snapshot)
     made = synthesise(data / "synthetic", 20_000)
     rows += table("synthetic 20,000", made.snapshot, made.judge, SESSIONS)
-    return [*rows, skips(made, RankingSettings()), *tastes(made)]
+    rows += skipping.synthetic("synthetic 20,000", made)
+    return [*rows, *tastes(made)]
 
 
 def tastes(made: Synthetic, listeners: int = 100) -> list[dict[str, object]]:
@@ -368,50 +371,3 @@ def tastes(made: Synthetic, listeners: int = 100) -> list[dict[str, object]]:
             }
         )
     return rows
-
-
-def skips(made: Synthetic, settings: RankingSettings, most: int = 150) -> dict[str, object]:
-    """Two skips of one style: its share of the next ten before, just after, and 20 songs later."""
-    shares = np.mean(skipped_shares(made, settings, most), axis=0)
-    return {
-        "library": "synthetic 20,000",
-        "asked": "two skips of one style: its share of the next ten",
-        **{
-            label: round(float(share), 3)
-            for label, share in zip(("before", "after", "20 songs later"), shares, strict=True)
-        },
-    }
-
-
-def skipped_shares(
-    made: Synthetic, settings: RankingSettings, most: int
-) -> list[tuple[float, float, float]]:
-    """For each of `most` seeds, the share of a style before two skips of it, after, and later.
-
-    Seeds are pairs of songs of two styles, as where a session wanders from one to the other. They
-    are the same whatever the settings.
-    """
-    snapshot, style = made.snapshot, made.style
-    chance = np.random.default_rng(5)
-    found: list[tuple[float, float, float]] = []
-    while len(found) < most:
-        one, other = (int(row) for row in chance.integers(0, snapshot.n, 2))
-        of_style = np.flatnonzero(style == style[other])
-        if style[one] == style[other] or len(of_style) < 20:
-            continue
-        seeds = [Seed(one), Seed(other)]
-        near = rank(snapshot, seeds, Context(), RankingSettings(), 30)
-        kin = tuple([pick.row for pick in near if style[pick.row] == style[other]][:2])
-        if len(kin) < 2:
-            continue
-        before = Context(excluded=frozenset(kin))
-        after, later = (
-            replace(before, skipped=kin, skipped_ages_s=(age_s, age_s))
-            for age_s in (30.0, 20 * SONG_S)
-        )
-        shares = (
-            float(np.mean([style[pick.row] == style[other] for pick in picks]))
-            for picks in (rank(snapshot, seeds, at, settings, 10) for at in (before, after, later))
-        )
-        found.append((next(shares), next(shares), next(shares)))
-    return found

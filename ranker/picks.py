@@ -51,6 +51,12 @@ class Context:
     taste: Taste | None = None
     chance: int = 0
 
+    @property
+    def followed(self) -> tuple[int, ...]:
+        """What the session may go on from: rows heard and not skipped, latest first."""
+        left = frozenset(self.skipped)
+        return tuple(row for row in self.heard if row not in left) if left else self.heard
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:

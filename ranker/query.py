@@ -52,7 +52,7 @@ class Query:
         wanted: (s, d) the seeds to be like, rows of length 1 (or 0); `weights` (s,) sums to 1.
         unwanted: (u, d) seeds to be unlike; `unwanted_weights` (u,) in 0…1.
         skipped: (k, d) songs skipped; `skipped_weights` (k,) in 0…1, less with time.
-        flow: (d,) the decayed songs of the session, length 1; None where nothing was heard.
+        flow: (d,) the decayed songs of the session, length 1; None where none was listened to.
         profile: (p,) the seeds' tags, length 1; None where there are no profiles.
     """
 
@@ -130,7 +130,7 @@ def unit(vector: NDArray[Any]) -> Float32:
 
 
 def _flow(snapshot: Snapshot, context: Context) -> Float32 | None:
-    heard = [row for row in context.heard if 0 <= row < snapshot.n][:FLOW_SONGS]
+    heard = [row for row in context.followed if 0 <= row < snapshot.n][:FLOW_SONGS]
     if not heard:
         return None
     decay = _DECAY[: len(heard)]

@@ -29,8 +29,9 @@ OWN_TAG_Z: Final = 1.0
 #: How hard several seeds must all be met: small is the least near seed alone, large is the mean.
 THROUGHLINE: Final = 0.3
 
-#: Two tracks this alike are of one kind: a skip counts in full; half as alike, hardly.
-KIN: Final = 0.5
+#: Two tracks this alike are of one kind: a skip counts in full; half as alike, a quarter. These are
+#: three deviations of the likeness of real music; .5 left too much of a kind (docs/quality.md).
+KIN: Final = 0.35
 
 HEARD_HALF_LIFE_S: Final = 2 * 3600.0
 
@@ -161,8 +162,9 @@ def held_back(rows: Rows, context: Context) -> Float32:
 
 
 def familiar(snapshot: Snapshot, rows: Rows, context: Context) -> Float32:
-    """1 for an artist heard in this session; else how well the listener knows the song, 0…1."""
-    artists = np.unique(snapshot.artist[[row for row in context.heard if 0 <= row < snapshot.n]])
+    """1 for an artist listened to in this session; else how well the listener knows the song."""
+    heard = [row for row in context.followed if 0 <= row < snapshot.n]
+    artists = np.unique(snapshot.artist[heard])
     found = np.isin(snapshot.artist[rows], artists[artists >= 0]).astype(np.float32)
     if context.taste is not None and len(context.taste.rows):
         np.maximum(found, _aligned(rows, context.taste.rows, context.taste.known), out=found)

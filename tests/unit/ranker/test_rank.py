@@ -296,6 +296,22 @@ def test_unwanted_seeds_push_their_kind_away(tmp_path: Path) -> None:
     assert shares[0] > shares[1] >= shares[2]
 
 
+def test_what_was_skipped_is_not_followed(tmp_path: Path) -> None:
+    """It was among what was heard: the flow would lead on from the very songs that were left."""
+    snapshot = styled(tmp_path, [0] * 10 + [1] * 10 + [2] * 10, noise=0.6)
+
+    def flows(heard: tuple[int, ...], skipped: tuple[int, ...]) -> dict[int, float]:
+        context = Context(heard=heard, skipped=skipped, excluded=frozenset({0, 1, 10, 11, 12}))
+        picks = rank(snapshot, [Seed(0)], context, SETTINGS, 25)
+        return {p.row: r.value for p in picks for r in p.reasons if r.term == "flow"}
+
+    left = flows((0, 11, 10, 1), (11, 10))
+    assert left == pytest.approx(flows((0, 1), (11, 10)))
+    listened = flows((0, 11, 10, 1), ())
+    assert all(listened[row] > left.get(row, 0.0) + 0.05 for row in range(13, 20))
+    assert not flows((10,), (10,))  # nothing was listened to yet
+
+
 def test_a_skip_turns_from_its_kind_and_is_forgotten(tmp_path: Path) -> None:
     snapshot = styled(tmp_path, [0] * 12 + [1] * 12 + [*range(2, 14)] * 6, noise=1.0)
     seeds, settings = [Seed(0), Seed(12)], replace(SETTINGS, tags=0)
