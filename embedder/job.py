@@ -57,6 +57,7 @@ class Outcome:
     """How a run went. `snapshot` is the version in force, "" for none; a shard's is "" always.
 
     `unlisted`: folders that are no music folders any more, and how many tracks of each are kept.
+    `waiting`: how many tracks keep a change of model from coming into force.
     """
 
     report: RunReport
@@ -64,6 +65,7 @@ class Outcome:
     snapshot: str
     interrupted: bool = False
     unlisted: Mapping[str, int] = field(default_factory=dict)
+    waiting: int = 0
 
 
 def embed(
@@ -166,7 +168,12 @@ class _Job:
         self._finish(run_id, started, error="interrupted" if broken_off else "")
         # Also where the wish came while it published: whoever runs it again and again has to stop.
         return Outcome(
-            self._report, self._choice.reason, version, stop.is_set(), self._unlisted(plan)
+            self._report,
+            self._choice.reason,
+            version,
+            stop.is_set(),
+            self._unlisted(plan),
+            self._publication.waiting,
         )
 
     def _unlisted(self, plan: Plan) -> dict[str, int]:

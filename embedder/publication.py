@@ -27,6 +27,7 @@ from catalog.library import Library
 from catalog.snapshot import Snapshot, open_snapshot
 from catalog.snapshots import kept_snapshots
 from catalog.tracks import Model
+from embedder.errors import CANNOT_ANALYSE
 from embedder.facts import FACTS
 from embedder.fingerprint import FINGERPRINT
 from embedder.progress import Progress
@@ -36,9 +37,10 @@ from embedder.publish import publish, rule_of
 class Publication:
     """Decides what a data folder's snapshot is made of.
 
-    A change of model fills the new model's space over as many runs as it takes. Until it holds at
-    least as many tracks as are published, or a run has heard all there is, the old model's space
-    stays published, and is kept up to date with what was moved, retagged and forgotten.
+    A change of model fills the new model's space over as many runs as it takes. Until it holds all
+    that is published and not forgotten, the old model's space stays published, and is kept up to
+    date with what was moved, retagged and forgotten. `waiting`: how many tracks it still lacked at
+    the last `settle`, 0 where no change is under way.
     """
 
     def __init__(self, library: Library, data: Path, progress: Progress, *, keep: int) -> None:
@@ -46,6 +48,7 @@ class Publication:
         self._data = data
         self._progress = progress
         self._keep = keep
+        self.waiting = 0
 
     def settle(self, models: Sequence[Model], *, complete: bool, partial: bool = False) -> str:
         """Publish what should be in force after a run of `models`, the one with vectors first.
@@ -60,19 +63,31 @@ class Publication:
         return version
 
     def _settle(self, models: Sequence[Model], complete: bool, partial: bool) -> str:
+        self.waiting = 0
         heard = self._library.count_analysed(models[0])
         published = self._open()
         if not heard:
             return "" if published is None else published.version
-        if complete or partial or published is None or self._covers(models[0], heard, published):
+        if partial or published is None or _is_of(published, models[0]):
+            return self._publish(models)
+        self.waiting = len(self._lacking(models[0], published))
+        if not self.waiting and (complete or published.n <= heard):
             return self._publish(models)
         old = self._models_of(published)
         return self._publish(old) if old else published.version
 
-    def _covers(self, model: Model, heard: int, published: Snapshot) -> bool:
-        theirs = published.model
-        ours = (theirs.name, theirs.version) == (model.name, model.version)
-        return ours or published.n <= heard
+    def _lacking(self, model: Model, published: Snapshot) -> set[int]:
+        """Tracks that are published and known, and that a model has not heard but may yet hear.
+
+        So also those that are gone, until they are forgotten, or that cannot be read just now.
+        """
+        known: set[int] = set()
+        for root_id in self._library.roots():
+            failures = self._library.failures(root_id)
+            hopeless = {one.path for one in failures if one.reason == CANNOT_ANALYSE}
+            files = self._library.files(root_id)
+            known.update(one.track_id for path, one in files.items() if path not in hopeless)
+        return known.intersection(published.track_ids.tolist()) - self._library.analysed(model)
 
     def _models_of(self, published: Snapshot) -> list[Model]:
         """The models that what is published was made of, where the library still has them."""
@@ -80,10 +95,7 @@ class Publication:
         known = {one.identity: one for one in self._library.models()}
         models = [known[name] for name in named if name in known]
         whole = len(models) == len(named) and version == published.version
-        ours = bool(models) and (models[0].name, models[0].version) == (
-            published.model.name,
-            published.model.version,
-        )
+        ours = bool(models) and _is_of(published, models[0])
         return models if whole and ours else []
 
     def _publish(self, models: Sequence[Model]) -> str:
@@ -138,6 +150,11 @@ class Publication:
             return open_snapshot(self._data)
         except SnapshotError:
             return None
+
+
+def _is_of(published: Snapshot, model: Model) -> bool:
+    theirs = published.model
+    return (theirs.name, theirs.version) == (model.name, model.version)
 
 
 #: The code that shapes a snapshot; a test holds it against what `embedder.publish` imports.

@@ -34,7 +34,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "\nwhy. Ctrl-C stops it at any time: what is finished is kept, and the next run goes on"
         "\nfrom there. Exit code 3: done, but some files could not be analysed; they are listed."
         "\n\nAfter a change of model the old one's snapshot stays in force until the new one has"
-        "\nheard as many tracks. With --json each step is told on stderr as a JSON object a line."
+        "\nheard all of its tracks that are not forgotten. With --json each step is told on stderr"
+        "\nas a JSON object a line."
     )
     add_setting(
         parser,
@@ -200,6 +201,7 @@ def _tell(outcome: Outcome, data: Path, as_json: bool) -> int:
                 "snapshot": outcome.snapshot or None,
                 "interrupted": outcome.interrupted,
                 "unlisted": outcome.unlisted,
+                "waiting": outcome.waiting,
                 "failures": failures,
             }
         )
@@ -249,6 +251,12 @@ def _show(
         show(merge_text(facts["shard"], data))
     else:
         show(f"snapshot {outcome.snapshot}" if outcome.snapshot else "no snapshot was published")
+    if outcome.waiting:
+        show(
+            f"the model before stays in force: {report.model} has not heard"
+            f" {count_text(outcome.waiting, 'track')} of it yet, and waits until they are back,"
+            " can be read, or are forgotten; --publish-partial does not wait"
+        )
     if facts["newer_snapshot"]:
         show(newer_text(facts["newer_snapshot"]))
     if outcome.interrupted:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,13 +13,15 @@ import pytest
 from catalog.library import Library
 from catalog.snapshot import Snapshot, open_snapshot
 from catalog.snapshots import kept_snapshots, roll_back
-from catalog.tracks import Analysis
+from catalog.tracks import Analysis, FileFacts
 from embedder import job
+from embedder.errors import CANNOT_ANALYSE, UNREADABLE, DecodingError
 from embedder.excerpts import Excerpts
 from embedder.fingerprint import FINGERPRINT
 from embedder.models.analysers import Analyser
 from embedder.models.entry import Entry
 from embedder.models.registry import MOODS, TIMBRE, Choice
+from embedder.workers import Workers
 from tests.unit.embedder.test_job import Shelf
 
 pytestmark = pytest.mark.usefixtures("shared_workers")
@@ -109,6 +113,45 @@ def test_a_changed_model_fills_its_space_while_the_old_one_stays_up_to_date(hous
     assert (snapshot.model.version, snapshot.n) == (NEW.version, 5)
     assert snapshot.vectors.shape[1] == NEW.dim
     assert "moved.wav" in {snapshot.text("path", row) for row in range(5)}
+
+
+def test_a_switch_waits_for_what_is_gone_until_it_is_back_or_forgotten(house: House) -> None:
+    house.run()
+    for number in (0, 1):
+        (house.music / f"{number}.wav").rename(house.data.parent / f"{number}.wav")
+    house.models = (NEW,)
+    for number in range(5, 9):  # as many as are published, and more
+        house.add(f"{number}.wav", number, seconds=0.5)
+    assert house.run().waiting == 2
+    assert (house.published().model.version, house.published().n) == (OLD.version, 5)
+    (house.data.parent / "0.wav").rename(house.music / "0.wav")
+    assert house.run().waiting == 1
+    assert (house.published().model.version, house.published().n) == (OLD.version, 5)
+    assert house.run(prune=True).waiting == 0
+    assert (house.published().model.version, house.published().n) == (NEW.version, 8)
+
+
+@pytest.mark.parametrize(("reason", "waiting"), [(UNREADABLE, 1), (CANNOT_ANALYSE, 0)])
+def test_a_switch_waits_for_what_cannot_be_read_just_now(
+    house: House, reason: str, waiting: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.run()
+    house.models = (NEW,)
+    listen = Workers.listen
+
+    def listen_badly(self: Workers, root: Path, file: FileFacts, *rest: Any, **more: Any) -> Any:
+        if file.path == "3.wav":
+            raise DecodingError(reason, "test")
+        return listen(self, root, file, *rest, **more)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Workers, "listen", listen_badly)
+        assert house.run().waiting == waiting
+    snapshot = house.published()
+    expected = (OLD.version, 5) if waiting else (NEW.version, 4)
+    assert (snapshot.model.version, snapshot.n) == expected
+    assert house.run().waiting == 0
+    assert (house.published().model.version, house.published().n) == (NEW.version, 5)
 
 
 def test_publishing_a_part_is_asked_for(house: House) -> None:
