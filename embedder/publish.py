@@ -33,11 +33,11 @@ from embedder.derivation import (
 )
 from embedder.facts import FACTS, NAMES, UNKNOWN
 from embedder.facts import column as fact
-from embedder.families import Identities, families, identity
+from embedder.families import Identities, families, identity, sharing
 from embedder.kinds import LABELS, kinds, read_kinds
 from embedder.models.registry import ENTRIES
 from embedder.names import MOST_GENRES, album_name, artist_name, genre_names
-from embedder.versions import same_sounding
+from embedder.versions import Sounds
 
 #: A label that no track of the library passes with this score only makes odd winners.
 LEAST_HEARD: Final = 0.03
@@ -72,8 +72,7 @@ def publish(library: Library, data: Path, models: Sequence[Model], *, keep: int 
         coarse = draft.matrix("coarse", coarse_width(main.dim, profile.shape[1]))
         coarse_rows(vectors, profile, coarse)
         facts = _Facts.of(library, draft, track_ids)
-        alike = same_sounding(library, track_ids, facts.duration_s)
-        for name, column in facts.columns(alike).items():
+        for name, column in facts.columns(library, track_ids).items():
             draft.column(name, column)
         draft.matrix("genres", MOST_GENRES, np.int32)[:] = facts.genres
         draft.genre_names = facts.genre_names
@@ -259,12 +258,13 @@ class _Facts:
         """What the codes of the genres stand for, in order."""
         return [str(name) for name in self._codes.get("genre", ())]
 
-    def columns(self, alike: Iterable[tuple[int, int]]) -> Mapping[str, NDArray[np.generic]]:
-        """The snapshot's columns that follow; `alike` are pairs of rows of one recording."""
+    def columns(self, library: Library, track_ids: Int64) -> Mapping[str, NDArray[np.generic]]:
+        """The snapshot's columns that follow."""
+        sounds = Sounds(library, track_ids, self.duration_s, sharing(self.identities))
         return {
             "artist": self.artist,
             "album": self.album,
-            "recording": families(self.identities, self.duration_s, alike),
+            "recording": families(self.identities, self.duration_s, sounds),
             "duration_s": self.duration_s,
             "year": self.year,
         }

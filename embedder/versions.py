@@ -22,6 +22,7 @@ from embedder.fingerprint import (
     MOST_TRIMMED_S,
     N_BANDS,
     N_FRAMES,
+    disagree,
     frames,
     heard,
     may_agree,
@@ -40,28 +41,62 @@ _ROWS, _OTHERS = 128, 4096
 _PAIRS: Final = 1 << 12
 
 
-def same_sounding(
-    library: Library, track_ids: Int64, duration_s: NDArray[np.floating]
-) -> Iterator[tuple[int, int]]:
-    """Pairs of rows that are one recording; `track_ids` (n,) ascend, `duration_s` (n,)."""
-    levels = np.full((len(track_ids), N_BANDS), np.nan, np.float32)
-    for rows, found in _prints(library, track_ids):
-        levels[rows] = np.where(heard(found)[:, np.newaxis], profiles(found), np.nan)
-    pairs = candidates(levels, duration_s)
-    wanted = np.unique(pairs)
-    # A frame's 15 bits, or -1, fit into 16: 612 bytes a track.
-    kept = np.zeros((len(wanted), MOST_WINDOWS, N_FRAMES), np.int16)
-    for rows, found in _prints(library, track_ids):
-        place = np.minimum(np.searchsorted(wanted, rows), max(len(wanted) - 1, 0))
-        there = wanted[place] == rows if len(wanted) else np.zeros(len(rows), np.bool_)
-        kept[place[there]] = frames(found[there])
-    seconds = duration_s[wanted].astype(np.float64)
-    for start in range(0, len(pairs), _PAIRS):
-        ours, theirs = np.searchsorted(wanted, pairs[start : start + _PAIRS]).T
-        maybe = may_agree(kept[ours], kept[theirs], seconds[ours], seconds[theirs])
-        for one, other in zip(ours[maybe].tolist(), theirs[maybe].tolist(), strict=True):
-            if same_recording(kept[one], kept[other], seconds[one], seconds[other]):
-                yield int(wanted[one]), int(wanted[other])
+class Sounds:
+    """The prints of a library's tracks, as far as tracks are held against each other."""
+
+    def __init__(
+        self,
+        library: Library,
+        track_ids: Int64,
+        duration_s: NDArray[np.floating],
+        named: NDArray[np.intp],
+    ) -> None:
+        """`track_ids` (n,) ascend, `duration_s` (n,); `named` are the rows that `apart` may be
+        asked about, ascending."""
+        levels = np.full((len(track_ids), N_BANDS), np.nan, np.float32)
+        for rows, found in _prints(library, track_ids):
+            levels[rows] = np.where(heard(found)[:, np.newaxis], profiles(found), np.nan)
+        #: Rows whose prints tell something, (n,).
+        self.told: NDArray[np.bool_] = np.asarray(np.isfinite(levels).all(axis=1))
+        self._pairs = candidates(levels, duration_s)
+        self._rows = np.union1d(self._pairs, named[self.told[named]])
+        # A frame's 15 bits, or -1, fit into 16: 612 bytes a track.
+        self._frames = np.zeros((len(self._rows), MOST_WINDOWS, N_FRAMES), np.int16)
+        for rows, found in _prints(library, track_ids):
+            place, there = self._places(rows)
+            self._frames[place[there]] = frames(found[there])
+        self._seconds = duration_s[self._rows].astype(np.float64)
+
+    def alike(self) -> Iterator[tuple[int, int]]:
+        """Pairs of rows that are one recording."""
+        kept, seconds = self._frames, self._seconds
+        for start in range(0, len(self._pairs), _PAIRS):
+            ours, theirs = np.searchsorted(self._rows, self._pairs[start : start + _PAIRS]).T
+            maybe = may_agree(kept[ours], kept[theirs], seconds[ours], seconds[theirs])
+            for one, other in zip(ours[maybe].tolist(), theirs[maybe].tolist(), strict=True):
+                if same_recording(kept[one], kept[other], seconds[one], seconds[other]):
+                    yield int(self._rows[one]), int(self._rows[other])
+
+    def apart(self, ones: NDArray[np.intp], others: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Which of many pairs of rows are plainly two recordings, (m,); not those of which too
+        little is known."""
+        (ours, known), (theirs, known_too) = self._places(ones), self._places(others)
+        found = known & known_too
+        pairs = np.flatnonzero(found)
+        for start in range(0, len(pairs), _PAIRS):
+            part = pairs[start : start + _PAIRS]
+            a, b = ours[part], theirs[part]
+            found[part] = disagree(
+                self._frames[a], self._frames[b], self._seconds[a], self._seconds[b]
+            )
+        return found
+
+    def _places(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """Where rows are among those that were kept, and which are."""
+        if not len(self._rows):
+            return np.zeros(len(rows), np.intp), np.zeros(len(rows), np.bool_)
+        place = np.minimum(np.searchsorted(self._rows, rows), len(self._rows) - 1)
+        return place, self._rows[place] == rows
 
 
 def _prints(library: Library, track_ids: Int64) -> Iterator[tuple[NDArray[np.intp], Float32]]:

@@ -143,10 +143,11 @@ def best_first(files: Sequence[File]) -> list[File]:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the description and the flags."""
     parser.description = (
-        "Lists the files that are one recording, in whatever encoding: told by sound, MusicBrainz"
-        "\nid, or artist and title with equal length, as the published snapshot has them. Best"
-        "\nfirst in each group (lossless before lossy, stereo before mono, then by bit rate, then"
-        "\nby tags), most bytes to spare first among groups. Files that are gone are left out;"
+        "Lists the files that are one recording, in whatever encoding: told by sound, or by"
+        "\nMusicBrainz id or artist and title with equal length where the sound is not plainly"
+        "\nanother, as the published snapshot has them. Best first in each group (lossless before"
+        "\nlossy, stereo before mono, then by bit rate, then by tags), most bytes to spare first"
+        "\namong groups. Files that are gone are left out;"
         "\nlinks are the file they lead to. Nothing is ever deleted."
     )
     add_data(parser)
