@@ -104,6 +104,7 @@ def merge(
         for source, part, roots in zip(sources, parts, folders, strict=True):
             _take_failures(target, part, roots)
             results += _take_results(target, part, roots, partial(advance, source))
+        target.forget_set_aside()  # of a part whose job was killed
         return Merged(
             counts["added"],
             counts["replaced"],

@@ -217,3 +217,12 @@ def test_a_merge_that_was_broken_off_is_finished_by_the_next(tmp_path: Path) -> 
         merge(library, [source], advance=stop)
     assert merged(tmp_path / "out", source).results == 30
     assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+def test_what_a_killed_job_had_set_aside_is_no_track(tmp_path: Path) -> None:
+    source = part(tmp_path / "a", {"same": ("k", 5), "b": ("b", 5)})
+    with Library.open(source) as library:
+        library.set_aside(library.root_id(Path("/mnt/music")), "b")
+    merged(tmp_path / "out", source)
+    with Library.open(tmp_path / "out") as library:
+        assert [track.file.path for track in library.tracks()] == ["b", "same"]
