@@ -44,7 +44,7 @@ def show_picks(picks: Sequence[Pick], snapshot: Snapshot, *, why: bool = False) 
 
 
 def why_text(pick: Pick) -> str:
-    """For example "0.81 sounds alike · +0.12 both dreamy, mellow · -0.20 heard lately".
+    """For example "0.81 sounds alike · +0.12 both dreamy, mellow · -0.20 heard 40 minutes ago".
 
     What would read as 0.00 is left out.
     """

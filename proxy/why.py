@@ -2,29 +2,32 @@
 
 The login is the API's own, in the same parameters or headers, and the upstream is asked whether it
 is good, each time. What is shown is this user's alone: lists are kept by the user's name, and only
-an accepted login that names exactly one user is shown any.
+an accepted login that names exactly one user is shown any. What a list is like is asked of the
+upstream then and there, so that it names what it shows this user now, and nothing else.
 """
 
 from __future__ import annotations
 
-import html
+import asyncio
+import contextlib
 import json
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import islice
 from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
-from proxy import calls, headers
+from proxy import calls, headers, telling
 from proxy.calls import Body
 from proxy.errors import UpstreamError
 from proxy.hydration import Asker, RefusedError
 from proxy.replay import ReplayedBody
 from proxy.settings import ServerSettings
 from proxy.shelves import SeenSong
+from proxy.telling import FORM, Named, ServedSong, page
 from proxy.upstream import HttpUpstream
 from ranker.picks import Pick
 from subsonic.envelope import Format
@@ -39,6 +42,13 @@ MOST_SONGS: Final = 50
 #: Songs whose reasons are put into words in one go: a tenth of a millisecond.
 _TOLD_AT_ONCE: Final = 4
 
+#: What a list may be like, in the order of trying; so many are named, in so long.
+_KINDS_OF_SEED: Final = (("getSong", "song"), ("getAlbum", "album"), ("getArtist", "artist"))
+_MOST_NAMED: Final = 20
+_NAMING_S: Final = 2.0
+
+_NOTHING: Final = "<p>Nothing was chosen for you since Segue started.</p>"
+
 #: What the upstream wants of every call, where the asker does not say it.
 _DEFAULTS: Final = {"v": "1.16.1", "c": "Segue"}
 
@@ -50,16 +60,6 @@ _SAFE: Final = (
      b"default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none';"
      b" base-uri 'none'"),
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class ServedSong:
-    """A song of a list: its id, title and artist, and why it was chosen."""
-
-    song_id: str
-    title: str
-    artist: str
-    pick: Pick
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +100,16 @@ class ServedList:
                 soon(go_on)
 
         soon(go_on)
+
+    def as_json(self, named: Mapping[str, Named]) -> Mapping[str, object]:
+        """For programs. named: at least the seeds."""
+        seeds = {seed: named[seed] for seed in self.seeds}
+        return telling.as_json(self.at_s, self.client, self.endpoint, seeds, self.songs)
+
+    def as_html(self, named: Mapping[str, Named], now_s: float) -> str:
+        """For people. named: at least the seeds."""
+        seeds = {seed: named[seed] for seed in self.seeds}
+        return telling.as_html(self.at_s, now_s, self.client, self.endpoint, seeds, self.songs)
 
 
 class Explanations:
@@ -171,14 +181,17 @@ class Why:
         except (UpstreamError, AnswerError, TimeoutError):
             return await _send(send, 502, "text/plain", "the music server did not answer\n")
         lists = self._explanations.of(identity.user)
+        named = await _named(asker, [seed for served in lists for seed in served.seeds])
         if readable:
-            return await _send(send, 200, "text/html", _page(_lists_html(lists)))
-        told = json.dumps({"lists": [_json(served) for served in lists]})
+            now_s = time.time()
+            shown = "".join(served.as_html(named, now_s) for served in lists)
+            return await _send(send, 200, "text/html", page(shown or _NOTHING))
+        told = json.dumps({"lists": [served.as_json(named) for served in lists]})
         return await _send(send, 200, "application/json", told)
 
     async def _refuse(self, send: Send, readable: bool, why: str) -> None:
         if readable:
-            return await _send(send, 401, "text/html", _page(_FORM.replace("WHY", why)))
+            return await _send(send, 401, "text/html", page(FORM.replace("WHY", why)))
         return await _send(send, 401, "application/json", json.dumps({"error": why}))
 
     def _trusted_user_header(self, scope: Scope) -> str:
@@ -195,69 +208,27 @@ async def _parameters(scope: Scope, receive: Receive) -> tuple[Parameters, bool]
     return Parameters.parse(scope["query_string"], form), bool(form)
 
 
-def _json(served: ServedList) -> Mapping[str, object]:
-    return {
-        "at": _time(served.at_s),
-        "client": served.client,
-        "call": served.endpoint,
-        "seeds": list(served.seeds),
-        "songs": [
-            {
-                "id": song.song_id,
-                "title": song.title,
-                "artist": song.artist,
-                "score": round(song.pick.score, 6),
-                "why": [
-                    {"term": reason.term, "value": round(reason.value, 6), "text": reason.text}
-                    for reason in song.pick.reasons
-                ],
-            }
-            for song in served.songs
-        ],
-    }
+async def _named(asker: Asker, seeds: Sequence[str]) -> dict[str, Named]:
+    """Songs, albums and artists by id, as this user sees them now; of others nothing is told."""
 
+    async def ask(seed: str) -> None:
+        for endpoint, kind in _KINDS_OF_SEED:
+            try:
+                found = (await asker.ask(endpoint, id=seed)).answer.payload(kind)
+            except (RefusedError, UpstreamError, AnswerError):
+                continue
+            if isinstance(found, dict) and found.get("id") == seed:
+                name = str(found.get("title" if kind == "song" else "name") or "")
+                by = str(found.get("artist") or "")
+                named[seed] = Named("", name) if kind == "artist" else Named(name, by)
+                return
 
-def _time(at_s: float) -> str:
-    return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="seconds")
-
-
-def _lists_html(lists: Sequence[ServedList]) -> str:
-    if not lists:
-        return "<p>Nothing was chosen for you since Segue started.</p>"
-    return "".join(_list_html(served) for served in lists)
-
-
-def _list_html(served: ServedList) -> str:
-    head = f"{_time(served.at_s)} · {served.client or 'a client'} · {served.endpoint}"
-    rows = "".join(
-        f"<tr><td>{html.escape(f'{song.artist} – {song.title}')}</td>"
-        f"<td>{song.pick.score:.2f}</td><td>{html.escape(_because(song.pick))}</td></tr>"
-        for song in served.songs
-    )
-    return f"<h2>{html.escape(head)}</h2><table>{rows}</table>"
-
-
-def _because(pick: Pick) -> str:
-    first, *others = pick.reasons
-    told = [f"{first.value:.2f} {first.text}"]
-    told += [f"{r.value:+.2f} {r.text}" for r in others if abs(r.value) >= 0.005]
-    return " · ".join(told)
-
-
-def _page(body: str) -> str:
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Why did it play that?</title>'
-        '<meta name="viewport" content="width=device-width"><style>body{font:16px/1.4 sans-serif;'
-        "max-width:60em;margin:1em auto;padding:0 1em}td{padding:.2em .6em;vertical-align:top}"
-        f"h2{{font-size:1em;margin-top:2em}}</style><h1>Why did it play that?</h1>{body}</html>\n"
-    )
-
-
-_FORM: Final = (
-    '<p>WHY</p><form method="post"><label>User <input name="u" autocomplete="username"></label> '
-    '<label>Password <input name="p" type="password" autocomplete="current-password"></label> '
-    '<input type="hidden" name="f" value="html"><button>Show</button></form>'
-)
+    named = {seed: Named() for seed in seeds}
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_NAMING_S), asyncio.TaskGroup() as group:
+            for seed in list(named)[:_MOST_NAMED]:
+                group.create_task(ask(seed))
+    return named
 
 
 async def _send(send: Send, status: int, media_type: str, text: str) -> None:

@@ -79,6 +79,9 @@ class _Ranking:
         self.tagged = functools.cache(functools.partial(terms.mean_tags, snapshot, seeds))
         self.genres = terms.rarities(snapshot, seeds) if settings.genres else []
         self.coarse = search.coarse_pass(snapshot, self.query, context, settings)
+        # Of a song heard twice the latest time, which is the first, counts.
+        ages = list(zip(context.heard, context.heard_ages_s, strict=False))
+        self.heard_ages_s = dict(reversed(ages))
 
     def plain(self, context: Context, count: int) -> list[Pick]:
         """By score alone."""
@@ -197,11 +200,11 @@ class _Ranking:
         values["album_repetition"] = -placed.album
         values["diversity"] = -placed.diversity
         snapshot, seeds = self.snapshot, self.seeds
-        tagged, settings = self.tagged, self.settings
+        tagged, settings, age_s = self.tagged, self.settings, self.heard_ages_s.get(row)
         return Pick(
             row,
             sum(values.values()),
-            lambda: reasons.tell(snapshot, seeds, tagged, row, values, settings),
+            lambda: reasons.tell(snapshot, seeds, tagged, row, values, settings, age_s),
         )
 
 

@@ -30,6 +30,8 @@ _TEXTS: Final = {
     "diversity": ("", "like another one chosen"),
 }
 
+_LONG_AGO_S: Final = 1000 * 86_400.0
+
 #: Likeness in words, by the cosine (less the hub correction) from which they hold.
 _ALIKE: Final = (
     (0.5, "sounds very much alike"),
@@ -45,10 +47,12 @@ def tell(
     row: int,
     values: Mapping[str, float],
     settings: RankingSettings,
+    age_s: float | None = None,
 ) -> tuple[Reason, ...]:
     """A reason for each term of `values` (term → signed contribution); audio always, 0 never.
 
     A term without a text is told by its name. tagged: tells the seeds' tags, see `terms.mean_tags`.
+    age_s: seconds since the row was heard, where that is known.
     """
     told: list[Reason] = []
     for term, value in values.items():
@@ -63,9 +67,25 @@ def tell(
         elif term == "genres":
             both = ", ".join(terms.shared_genres(snapshot, row, seeds))
             told.append(Reason(term, value, f"same genre: {both}" if both else "same genre"))
+        elif term == "heard_lately" and age_s is not None:
+            told.append(Reason(term, value, f"heard {ago(age_s)}"))
         else:
             told.append(Reason(term, value, _TEXTS.get(term, (term, term))[value < 0]))
     return tuple(told)
+
+
+def ago(age_s: float) -> str:
+    """How long ago something was, as people say it: "40 minutes ago"; in the future, "just now"."""
+    if not age_s < _LONG_AGO_S:  # nor a number
+        return "long ago"
+    if age_s < 90:
+        return "just now"
+    minutes, hours, days = (round(age_s / unit) for unit in (60, 3600, 86_400))
+    if age_s < 3600:
+        return f"{minutes} minutes ago"
+    if age_s < 5400:
+        return "an hour ago"
+    return f"{hours} hours ago" if age_s < 2 * 86_400 else f"{days} days ago"
 
 
 def _how_alike(value: float) -> str:

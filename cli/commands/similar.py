@@ -7,7 +7,7 @@ from time import localtime
 from typing import TYPE_CHECKING
 
 from catalog.library import Library
-from cli.console import say, show_json
+from cli.console import say, show, show_json
 from cli.flags import add_data, add_json, positive
 from cli.picks import name, pick_json, published, show_picks
 from cli.seeds import Finder
@@ -74,5 +74,9 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
         return 0
     for row in rows:
         say(f"after {name(snapshot, row)}")
+    if arguments.why:
+        like = f"like {'; '.join(name(snapshot, row) for row in rows)}"
+        unlike = "; ".join(name(snapshot, row) for row in unwanted)
+        show(like + (f"; unlike {unlike}" if unlike else ""))
     show_picks(picks, snapshot, why=arguments.why)
     return 0

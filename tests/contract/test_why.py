@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import html
+import re
+import time
 from hashlib import md5
 from typing import Any
 
@@ -20,6 +23,11 @@ async def why(house: House, *, user: str = "admin", password: str = "", **more: 
     return response.json()
 
 
+async def why_page(house: House) -> str:
+    form = {"u": "admin", "p": "sesame", "f": "html"}
+    return (await house.http.post(f"{house.url}/segue/why", data=form)).text
+
+
 async def test_the_last_lists_with_the_terms_of_each_song(house: House) -> None:
     songs = await house.songs("getSimilarSongs", id="song0002", count=5, client="Feishin")
     await house.songs("getRandomSongs", size=50, client="Feishin")
@@ -34,6 +42,66 @@ async def test_the_last_lists_with_the_terms_of_each_song(house: House) -> None:
     assert first["title"] == songs[0]["title"]
     assert first["why"][0]["term"] == "audio"
     assert first["score"] == pytest.approx(sum(r["value"] for r in first["why"]), abs=1e-4)
+
+
+async def test_the_seeds_are_named_as_the_asking_user_sees_them(house: House) -> None:
+    await house.songs("getSimilarSongs", id="song0002", count=5)
+    title, artist = (house.server.songs["song0002"][key] for key in ("title", "artist"))
+    told = await why(house)
+    assert isinstance(told, dict)
+    assert told["lists"][0]["after"] == [{"id": "song0002", "title": title, "artist": artist}]
+    page = await why_page(house)
+    assert f"<h2>Like “{html.escape(title)}” by {html.escape(artist)}</h2>" in page
+    house.server.users["admin"].folders = (2,)  # the seed is in the first
+    told = await why(house)
+    assert isinstance(told, dict)
+    assert told["lists"][0]["after"] == [{"id": "song0002", "title": "", "artist": ""}]
+    assert f"“{html.escape(title)}”" not in (await why_page(house)).partition("<table>")[0]
+
+
+async def test_an_album_and_an_artist_are_named_too(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = house.server._answer
+    shown = {
+        "getAlbum": {"album": {"id": "album001", "name": "Rivers", "artist": "Ann"}},
+        "getArtist": {"artist": {"id": "artist001", "name": "Ben"}},
+    }
+
+    def answering(endpoint: str, p: dict[str, str], *rest: Any) -> tuple[str, dict[str, Any]]:
+        (known,) = shown.get(endpoint, {"": {"id": ""}}).values()
+        return ("ok", shown[endpoint]) if p.get("id") == known["id"] else answer(endpoint, p, *rest)
+
+    monkeypatch.setattr(house.server, "_answer", answering)
+    explanations = house.application._steering.explanations
+    for seed in ("album001", "artist001", "gone"):
+        explanations.add(
+            "admin", ServedList(time.time() - 2400, "c", "getSimilarSongs", (seed,), ())
+        )
+    told = await why(house)
+    assert isinstance(told, dict)
+    assert [one["after"][0]["title"] for one in told["lists"]] == ["", "", "Rivers"]
+    assert [one["after"][0]["artist"] for one in told["lists"]] == ["", "Ben", "Ann"]
+    page = await why_page(house)
+    assert "<h2>Like “Rivers” by Ann</h2>" in page
+    assert "<h2>Like Ben</h2>" in page
+    assert "<h2>Like what the music server does not show you</h2>" in page
+
+
+async def test_times_are_of_the_servers_own_zone_and_told_from_now(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Kathmandu")
+    time.tzset()
+    try:
+        explanations = house.application._steering.explanations
+        explanations.add("admin", ServedList(time.time() - 2400, "c", "getRandomSongs", (), ()))
+        page = await why_page(house)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert "40 minutes ago" in page
+    assert re.search(r'<time datetime="[^"]+\+05:45">\d{4}-\d\d-\d\d \d\d:\d\d \+0545</time>', page)
 
 
 async def test_each_user_sees_their_own_and_a_wrong_login_nothing(house: House) -> None:

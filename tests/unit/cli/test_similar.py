@@ -125,3 +125,14 @@ def test_why_is_a_table_of_terms(segue: Segue, data: Path) -> None:
 def test_a_song_may_be_unwanted(segue: Segue, data: Path) -> None:
     found = picks(segue, "song-1", "--unlike", "song-3", "--data", str(data))
     assert "song-3" not in {pick["id"] for pick in found}
+
+
+def test_why_says_like_what(segue: Segue, data: Path) -> None:
+    result = segue(
+        "similar", "song-1", "song-2", "--unlike", "song-3", "--why", "--data", str(data)
+    )
+    head, *_ = result.out.splitlines()
+    assert head == (
+        "like Ann Ember – Slow River (Rivers); Ann Ember – Deep River (Rivers);"
+        " unlike Béla Fonó – Csárdás (Táncok)"
+    )

@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from bench import ablation
 from ranker import reasons
@@ -49,3 +50,26 @@ def test_the_genre_in_common_is_named(tmp_path: Path) -> None:
 
     assert text("named", names) == "same genre: zydeco"
     assert text("of before", ()) == "same genre"  # published when names were not kept
+
+
+@pytest.mark.parametrize(
+    ("age_s", "text"),
+    [
+        (-5, "just now"), (0, "just now"), (89, "just now"), (90, "2 minutes ago"),
+        (2400, "40 minutes ago"), (3500, "58 minutes ago"), (3600, "an hour ago"),
+        (3 * 3600 + 1, "3 hours ago"), (40 * 3600, "40 hours ago"), (3 * 86400, "3 days ago"),
+        (1e18, "long ago"), (float("inf"), "long ago"), (float("nan"), "long ago"),
+    ],
+)  # fmt: skip
+def test_ages_as_people_say_them(age_s: float, text: str) -> None:
+    assert reasons.ago(age_s) == text
+
+
+def test_when_a_song_was_heard_is_told(tmp_path: Path) -> None:
+    snapshot = styled(tmp_path, [0] * 4)
+    context = Context(heard=(2, 1, 2), heard_ages_s=(60.0, 2400.0, 9000.0))
+    picks = rank(snapshot, [Seed(0)], context, SETTINGS, 3)
+    told = {pick.row: [reason.text for reason in pick.reasons] for pick in picks}
+    assert "heard just now" in told[2]
+    assert "heard 40 minutes ago" in told[1]
+    assert not any("heard " in text and " ago" in text for text in told[3])

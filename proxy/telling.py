@@ -1,0 +1,130 @@
+"""The lists of `proxy.why` for programs (JSON) and for people (a page without scripts)."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from ranker.picks import Pick
+from ranker.reasons import ago
+
+
+@dataclass(frozen=True, slots=True)
+class ServedSong:
+    """A song of a list: its id, title and artist, and why it was chosen."""
+
+    song_id: str
+    title: str
+    artist: str
+    pick: Pick
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What a list is like, as its reader may see it: title and artist, "" where not shown."""
+
+    title: str = ""
+    artist: str = ""
+
+
+def as_json(
+    at_s: float,
+    client: str,
+    endpoint: str,
+    seeds: Mapping[str, Named],
+    songs: Sequence[ServedSong],
+) -> Mapping[str, object]:
+    """A list for programs; its time in UTC."""
+    return {
+        "at": datetime.fromtimestamp(at_s, UTC).isoformat(timespec="seconds"),
+        "client": client,
+        "call": endpoint,
+        "seeds": list(seeds),
+        "after": [
+            {"id": seed, "title": named.title, "artist": named.artist}
+            for seed, named in seeds.items()
+        ],
+        "songs": [
+            {
+                "id": song.song_id,
+                "title": song.title,
+                "artist": song.artist,
+                "score": round(song.pick.score, 6),
+                "why": [
+                    {"term": reason.term, "value": round(reason.value, 6), "text": reason.text}
+                    for reason in song.pick.reasons
+                ],
+            }
+            for song in songs
+        ],
+    }
+
+
+def as_html(
+    at_s: float,
+    now_s: float,
+    client: str,
+    endpoint: str,
+    seeds: Mapping[str, Named],
+    songs: Sequence[ServedSong],
+) -> str:
+    """A list for people: what it is like, how long ago it came, and its songs."""
+    rows = "".join(
+        f"<tr><td>{html.escape(f'{song.artist} – {song.title}')}</td>"
+        f"<td>{song.pick.score:.2f}</td><td>{html.escape(_because(song.pick))}</td></tr>"
+        for song in songs
+    )
+    call = html.escape(f"{client or 'a client'} · {endpoint}")
+    return (
+        f"<h2>{html.escape(_like(list(seeds.values())))}</h2>"
+        f"<p>{ago(now_s - at_s)} ({_time(at_s)}) · {call}</p><table>{rows}</table>"
+    )
+
+
+def page(body: str) -> str:
+    """A whole page around something."""
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Why did it play that?</title>'
+        '<meta name="viewport" content="width=device-width"><style>body{font:16px/1.4 sans-serif;'
+        "max-width:60em;margin:1em auto;padding:0 1em}td{padding:.2em .6em;vertical-align:top}"
+        "h2{font-size:1em;margin:2em 0 0}h2+p{margin:0;color:#666}</style>"
+        f"<h1>Why did it play that?</h1>{body}</html>\n"
+    )
+
+
+#: A login, with why it is asked for in the place of WHY.
+FORM: Final = (
+    '<p>WHY</p><form method="post"><label>User <input name="u" autocomplete="username"></label> '
+    '<label>Password <input name="p" type="password" autocomplete="current-password"></label> '
+    '<input type="hidden" name="f" value="html"><button>Show</button></form>'
+)
+
+
+def _like(seeds: Sequence[Named]) -> str:
+    told = [_name(seed) for seed in seeds if seed.title or seed.artist]
+    if not told:
+        return "Like what the music server does not show you"
+    return f"Like {'; '.join(told)}"
+
+
+def _name(named: Named) -> str:
+    if not named.title:
+        return named.artist
+    return f"“{named.title}”" + (f" by {named.artist}" if named.artist else "")
+
+
+def _time(at_s: float) -> str:
+    """The server's own time: a page without scripts cannot know its reader's."""
+    local = datetime.fromtimestamp(at_s, UTC).astimezone()
+    exact, shown = local.isoformat(timespec="seconds"), local.strftime("%Y-%m-%d %H:%M %Z")
+    return f'<time datetime="{html.escape(exact)}">{html.escape(shown)}</time>'
+
+
+def _because(pick: Pick) -> str:
+    first, *others = pick.reasons
+    told = [f"{first.value:.2f} {first.text}"]
+    told += [f"{r.value:+.2f} {r.text}" for r in others if abs(r.value) >= 0.005]
+    return " · ".join(told)
