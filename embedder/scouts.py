@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import select
-import signal
 import subprocess
 import sys
 import threading
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from embedder.errors import EmbedderError
-from embedder.processes import command, environment
+from embedder.processes import command, environment, sheltered
 
 #: What a scout is started with; its wish follows.
 COMMAND: Final[list[str]] = command("embedder.scout")
@@ -28,8 +27,6 @@ _LOOK_EVERY_S: Final = 0.2
 
 #: So many other files that cannot be read are not the fault of each.
 FEWEST_TRIED: Final = 2
-
-_OURS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 def find_trouble(
@@ -91,9 +88,7 @@ def ask(
 
 
 def _start(wish: str) -> subprocess.Popen[bytes]:
-    # Ctrl-C and a service manager's stop are sent to all of us; they are the job's to handle.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _OURS)
-    try:
+    with sheltered():
         return subprocess.Popen(
             [*COMMAND, wish],
             stdin=subprocess.DEVNULL,
@@ -101,8 +96,6 @@ def _start(wish: str) -> subprocess.Popen[bytes]:
             stderr=subprocess.DEVNULL,
             env=environment(),
         )
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _lines(descriptor: int, timeout_s: float, stop: threading.Event | None) -> Iterator[bytes]:

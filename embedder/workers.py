@@ -39,7 +39,7 @@ from embedder.errors import (
 from embedder.excerpts import Excerpts, Measured
 from embedder.facts import Measuring
 from embedder.models.analysers import Analyser, hear
-from embedder.processes import command, environment
+from embedder.processes import command, environment, sheltered
 from embedder.reading import Source
 
 #: What a worker is started with; its socket's number follows.
@@ -99,7 +99,7 @@ class _Process:
         #: Where the bytes of the file at hand come from, when the worker cannot open it.
         self.source: Source | None = None
         self._connection, theirs = Pipe()
-        with theirs:
+        with theirs, sheltered():
             self._process = subprocess.Popen(
                 [*COMMAND, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],

@@ -20,7 +20,7 @@ from catalog.tracks import Float32
 from embedder.errors import ModelError, WeightsError
 from embedder.models.onnxing import OnnxEngine, open_engine
 from embedder.models.tensors import read_tensors, write_tensors
-from embedder.processes import command, environment
+from embedder.processes import run
 
 #: Loading torch takes seconds; on a small machine, many.
 _CONVERT_S: Final = 300.0
@@ -41,15 +41,10 @@ def open_converted(weights: Path, network: Path, graph: Path) -> OnnxEngine:
     """
     with TemporaryDirectory(prefix="segue-") as folder:
         try:
-            done = subprocess.run(
-                command("embedder.models.converting", *map(str, (weights, network, folder))),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=_CONVERT_S,
-                env=environment(),
-                check=False,
+            done = run(
+                "embedder.models.converting",
+                *map(str, (weights, network, folder)),
+                timeout_s=_CONVERT_S,
             )
         except subprocess.TimeoutExpired as error:
             raise ModelError(f"torch did not read {weights} in {_CONVERT_S:g} s") from error

@@ -14,7 +14,7 @@ import numpy as np
 from catalog.tracks import Float32
 from embedder.errors import ModelError, WeightsError
 from embedder.models.hearing import N_SAMPLES, Hearing
-from embedder.processes import command, environment
+from embedder.processes import run
 
 #: What onnxruntime is asked to say: errors, and nothing about the machine it meets.
 _ERRORS_ONLY: Final = 3
@@ -94,16 +94,7 @@ def probe(graph: Path) -> None:
         ModelError: the process died.
     """
     try:
-        done = subprocess.run(
-            command("embedder.models.onnxing", str(graph)),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_PROBE_S,
-            env=environment(),
-            check=False,
-        )
+        done = run("embedder.models.onnxing", str(graph), timeout_s=_PROBE_S)
     except subprocess.TimeoutExpired as error:
         raise ModelError(f"onnxruntime did not answer for {_PROBE_S:g} s: {_instead()}") from error
     if done.returncode < 0:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -190,3 +191,33 @@ def interrupted(shelf: Shelf, times: int) -> tuple[Outcome | None, float]:
     except KeyboardInterrupt:
         outcome = None
     return outcome, time.monotonic() - asked_s
+
+
+#: A worker that is told to stop before it has done anything.
+_TOLD_TO_STOP = """
+import os, runpy, signal
+for number in (signal.SIGINT, signal.SIGTERM):
+    os.kill(os.getpid(), number)
+runpy.run_module("embedder.worker", run_name="__main__")
+"""
+
+
+def test_a_wish_to_stop_while_a_worker_starts_is_the_jobs_alone(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "COMMAND", [sys.executable, "-c", _TOLD_TO_STOP])
+    assert run(shelf).report.embedded == 4
+
+
+def test_a_job_that_is_killed_leaves_no_worker_behind() -> None:
+    job = (
+        "import os, signal; from embedder.workers import _Process;"
+        "print(_Process(5)._process.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    told = subprocess.run([sys.executable, "-c", job], stdout=subprocess.PIPE, check=False)
+    worker = Path("/proc") / told.stdout.decode().strip()
+    end_s = time.monotonic() + 5.0
+    # A zombie until whoever has inherited it looks.
+    while worker.exists() and "\nState:\tZ" not in (worker / "status").read_text():
+        assert time.monotonic() < end_s
+        time.sleep(0.02)
