@@ -10,8 +10,44 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
+
+from embedder.folders import find_files
+
+#: Files are told so many at a time, and at least so often.
+_BATCH: Final = 1000
+_TELL_EVERY_S: Final = 1.0
+
+
+def list_files(folder: Path) -> None:
+    """Tell where a folder is, then its audio files, then what cannot be looked at (`denied`)."""
+    batch: list[tuple[str, int, int]] = []
+    denied: dict[str, str] = {}
+    told_s = time.monotonic()
+
+    def tell(fewest: int = 0) -> None:
+        nonlocal told_s
+        now_s = time.monotonic()
+        if len(batch) >= fewest or now_s - told_s >= _TELL_EVERY_S:
+            say(kind="files", files=batch)
+            batch.clear()
+            told_s = now_s
+
+    try:
+        there = folder.is_dir()
+        say(kind="folder", resolved=os.path.realpath(folder), there=there)
+        if not there:
+            return
+        for found in find_files(folder, denied, look=lambda: tell(_BATCH)):
+            batch.append(found)  # noqa: PERF402 - told meanwhile
+    except OSError as error:
+        say(kind="failed", why=error.strerror or str(error))
+        return
+    tell()
+    say(kind="denied", denied=denied)
 
 
 def try_files(folder: Path, paths: Sequence[str]) -> None:
@@ -46,14 +82,18 @@ def _try(path: Path) -> str:
 
 def say(**message: object) -> None:
     """Write one message."""
-    os.write(sys.stdout.fileno(), json.dumps(message).encode() + b"\n")
+    sys.stdout.buffer.write(json.dumps(message).encode() + b"\n")
+    sys.stdout.buffer.flush()
 
 
 def main() -> None:
     """Run as a process of its own."""
     wish = json.loads(sys.argv[1])
     say(kind="ready")
-    try_files(Path(wish["folder"]), wish["files"])
+    if "list" in wish:
+        list_files(Path(wish["list"]))
+    else:
+        try_files(Path(wish["folder"]), wish["files"])
     say(kind="end")
 
 

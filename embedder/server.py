@@ -12,8 +12,9 @@ from typing import Final, Self
 
 from catalog.tracks import FileFacts
 from embedder.errors import SourceError
+from embedder.folders import AUDIO_SUFFIXES
 from embedder.scouts import FEWEST_TRIED
-from embedder.source import AUDIO_SUFFIXES, Listing
+from embedder.source import Listing
 from subsonic.client import Client
 from subsonic.download import Downloads
 from subsonic.errors import SubsonicError

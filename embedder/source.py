@@ -2,64 +2,24 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
 from catalog.tracks import FileFacts
 from embedder.errors import SourceError
+from embedder.folders import find_files
 from embedder.reading import Source
-from embedder.scouts import find_trouble
-
-_LATEST_NS: Final = 2**63 - 1
-
-#: What counts as audio, by the end of its name, lower case.
-AUDIO_SUFFIXES: Final = frozenset(
-    {
-        ".aac",
-        ".aif",
-        ".aifc",
-        ".aiff",
-        ".alac",
-        ".ape",
-        ".dff",
-        ".dsf",
-        ".flac",
-        ".m4a",
-        ".m4b",
-        ".mka",
-        ".mp2",
-        ".mp3",
-        ".mp4",
-        ".mpc",
-        ".oga",
-        ".ogg",
-        ".opus",
-        ".shn",
-        ".spx",
-        ".tak",
-        ".tta",
-        ".wav",
-        ".weba",
-        ".wma",
-        ".wv",
-    }
-)
+from embedder.scouts import ask, find_trouble
 
 #: A root with fewer known tracks may lose them all at once: people do empty small folders.
 FEWEST_GUARDED: Final = 20
 #: The share of the known tracks that may be gone at once before it is taken for a lost mount.
 MOST_GONE: Final = 0.5
-
-
-#: The fault of one entry and not of the mount, which would fail otherwise: no permission, a link
-#: that leads through a file, or to a name that is too long.
-_ONE_ENTRY: Final = frozenset({errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENAMETOOLONG})
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +74,40 @@ class Folders:
         self._timeout_s = timeout_s
 
     def listings(self) -> list[Listing]:
-        """As in `MusicSource`; a folder named twice is listed once."""
-        walked = {folder.resolve(): folder for folder in self._folders}
-        listings = []
-        for resolved, folder in walked.items():
-            denied: dict[str, str] = {}
-            files = walk(folder, denied)
-            listings.append(Listing(resolved, files, denied=denied))
-        return listings
+        """As in `MusicSource`; a folder named twice is listed once.
+
+        Listed by a process of its own, so that a mount that hangs ends the run and not its stop.
+        """
+        listings: dict[Path, Listing] = {}
+        for folder in self._folders:
+            listing = self._list(folder, listings)
+            if listing is not None:
+                listings[listing.folder] = listing
+        return list(listings.values())
+
+    def _list(self, folder: Path, listed: Collection[Path]) -> Listing | None:
+        """A folder's files, None where it is `listed` already."""
+        files: list[FileFacts] = []
+        denied: dict[str, str] = {}
+        resolved = folder
+        try:
+            with closing(ask(self._timeout_s, list=str(folder))) as answers:
+                for answer in answers:
+                    if answer["kind"] == "folder":
+                        resolved = Path(answer["resolved"])
+                        if resolved in listed:
+                            return None
+                        if not answer["there"]:
+                            raise _not_there(folder)
+                    elif answer["kind"] == "files":
+                        files += [FileFacts(*one) for one in answer["files"]]
+                    elif answer["kind"] == "denied":
+                        denied = answer["denied"]
+                    else:
+                        raise _unreadable(folder, answer["why"])
+        except TimeoutError as error:
+            raise _unreadable(folder, f"{error}, embedding.timeout_s") from error
+        return Listing(resolved, _sorted(folder, files), denied=denied)
 
     def open(self, folder: Path, file: FileFacts) -> None:
         """As in `MusicSource`."""
@@ -134,30 +120,41 @@ class Folders:
 def walk(root: Path, denied: dict[str, str] | None = None) -> list[FileFacts]:
     """Every audio file below a music folder, sorted by path; `denied` is filled as in `Listing`.
 
-    Links are followed, but a folder that was seen already (a loop, or twice the same) is not
-    entered again. Names that are not UTF-8 come as `os.fsdecode` gives them. Hidden files and
-    folders are left out (`._song.mp3` is no song), and so are pipes and devices.
+    Which files: `embedder.folders`. Looks itself, and so hangs where the folder does.
 
     Raises:
         SourceError: when the folder is not there, cannot be read, or has no audio at all.
     """
+    denied = {} if denied is None else denied
     try:
         if not root.is_dir():
-            raise SourceError(
-                f"the music folder {root} is not there: is it mounted? (library.music, --music)"
-            )
-        denied = {} if denied is None else denied
-        files = sorted(_walk(root, root, set(), denied), key=lambda facts: os.fsencode(facts.path))
+            raise _not_there(root)
+        files = [FileFacts(*one) for one in find_files(root, denied)]
     except OSError as error:
-        raise SourceError(
-            f"the music folder {root} cannot be read ({error.strerror or error}): nothing was"
-            " changed; try again when it is back"
-        ) from error
+        raise _unreadable(root, error.strerror or str(error)) from error
+    return _sorted(root, files)
+
+
+def _sorted(root: Path, files: list[FileFacts]) -> list[FileFacts]:
     if not files:
         raise SourceError(
             f"the music folder {root} has no audio files: is it mounted, and the right one?"
         )
+    files.sort(key=lambda facts: os.fsencode(facts.path))
     return files
+
+
+def _not_there(root: Path) -> SourceError:
+    return SourceError(
+        f"the music folder {root} is not there: is it mounted? (library.music, --music)"
+    )
+
+
+def _unreadable(root: Path, why: str) -> SourceError:
+    return SourceError(
+        f"the music folder {root} cannot be read ({why}): nothing was changed; try again when it is"
+        " back"
+    )
 
 
 def guard(root: Path, known: int, gone: int, most_gone: float = MOST_GONE) -> None:
@@ -171,52 +168,3 @@ def guard(root: Path, known: int, gone: int, most_gone: float = MOST_GONE) -> No
             f"{gone} of the {known} known tracks in {root} are gone at once: nothing was forgotten;"
             " check the mount, and run again (or, if you deleted them, with --prune)"
         )
-
-
-def _walk(
-    folder: Path, root: Path, seen: set[tuple[int, int]], denied: dict[str, str]
-) -> Iterator[FileFacts]:
-    try:
-        status = folder.stat()
-        identity = (status.st_dev, status.st_ino)
-        if identity in seen:
-            return
-        seen.add(identity)
-        listed = os.scandir(folder)
-    except OSError as error:
-        if folder == root or not _passed_over(error, folder, root, denied):
-            raise
-        return
-    folders: list[Path] = []
-    with listed as entries:
-        for entry in sorted(entries, key=lambda entry: os.fsencode(entry.name)):
-            if entry.name.startswith("."):
-                continue
-            try:
-                if entry.is_dir():
-                    folders.append(Path(entry.path))
-                    continue
-                if os.path.splitext(entry.name)[1].lower() not in AUDIO_SUFFIXES:  # noqa: PTH122
-                    continue
-                facts = entry.stat()
-            except OSError as error:
-                if not _passed_over(error, Path(entry.path), root, denied):
-                    raise
-                continue
-            if stat.S_ISREG(facts.st_mode):
-                path = Path(entry.path).relative_to(root).as_posix()
-                # A broken clock can date a file later than the library can write down.
-                yield FileFacts(path, facts.st_size, min(facts.st_mtime_ns, _LATEST_NS))
-    for child in folders:
-        yield from _walk(child, root, seen, denied)
-
-
-def _passed_over(error: OSError, path: Path, root: Path, denied: dict[str, str]) -> bool:
-    """Whether an error concerns one entry only; where it hides something, it is told."""
-    # A dangling link, one that leads to itself, or gone since the folder was listed.
-    if error.errno in {errno.ENOENT, errno.ELOOP}:
-        return True
-    if error.errno not in _ONE_ENTRY:
-        return False
-    denied[path.relative_to(root).as_posix()] = error.strerror or str(error)
-    return True

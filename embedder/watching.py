@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from embedder.source import AUDIO_SUFFIXES
+from embedder.folders import AUDIO_SUFFIXES
 
 #: However long files keep coming, what is there is heard after so long.
 _LONGEST_WAIT_S: Final = 600.0
@@ -58,7 +58,7 @@ def why_not_watch(folders: Sequence[Path]) -> str:
         return "the music is on a server"
     for folder in folders:
         kind = mount_kind(folder)
-        if kind in _REMOTE or kind.startswith("fuse"):
+        if _is_remote(kind):
             return f"{folder} is a network mount ({kind})"
     try:
         import watchfiles  # noqa: F401
@@ -73,7 +73,16 @@ def mount_kind(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str
         lines = mounts.read_text("utf-8", "surrogateescape").splitlines()
     except OSError:
         return ""
-    path = os.path.realpath(folder)
+    kind = _kind_at(os.path.abspath(folder), lines)  # noqa: PTH100
+    # Links are followed only where that asks nothing of a network mount, which may hang.
+    return kind if _is_remote(kind) else _kind_at(os.path.realpath(folder), lines)
+
+
+def _is_remote(kind: str) -> bool:
+    return kind in _REMOTE or kind.startswith("fuse")
+
+
+def _kind_at(path: str, lines: Sequence[str]) -> str:
     longest, kind = "", ""
     for line in lines:
         before, _, after = line.partition(" - ")

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 import pytest
 
 from embedder import listening
+from embedder.source import Folders, Listing, walk
 from embedder.workers import Workers
 from tests.unit.embedder.sounds import Recordings
 
@@ -27,5 +28,16 @@ def pool() -> Iterator[Workers]:
 
 @pytest.fixture
 def shared_workers(pool: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the job use the session's processes instead of starting its own."""
+    """Let the job use the session's processes instead of starting its own, and list by itself."""
     monkeypatch.setattr(listening, "Workers", lambda timeout_s: nullcontext(pool))
+    monkeypatch.setattr(Folders, "listings", list_here)
+
+
+def list_here(folders: Folders) -> list[Listing]:
+    """As `Folders.listings`, in this process, where a test can let the system calls fail."""
+    listings = {}
+    for folder in folders._folders:
+        denied: dict[str, str] = {}
+        files = walk(folder, denied)
+        listings[folder.resolve()] = Listing(folder.resolve(), files, denied=denied)
+    return list(listings.values())

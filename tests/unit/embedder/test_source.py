@@ -6,6 +6,7 @@ import pytest
 
 from embedder.errors import SourceError
 from embedder.source import Folders, guard, walk
+from tests.unit.embedder.conftest import list_here
 from tests.unit.embedder.test_job import Shelf
 
 
@@ -43,6 +44,26 @@ def test_names_that_are_not_utf8_come_through(tmp_path: Path) -> None:
     assert os.fsencode(facts.path) == b"caf\xe9.mp3"
 
 
+def test_a_process_of_its_own_lists_the_same(tmp_path: Path) -> None:
+    for number in range(2500):  # more than are told at once
+        (tmp_path / f"{number}.mp3").write_bytes(b"x" * (number % 7))
+    (tmp_path / "album").mkdir()
+    (tmp_path / "album" / os.fsdecode(b"caf\xe9.flac")).write_bytes(b"x")
+    (tmp_path / "through.mp3").symlink_to("0.mp3/b.mp3")
+    folders = Folders([tmp_path, tmp_path / "album" / ".."])
+    assert folders.listings() == list_here(folders)
+
+
+def test_the_process_that_lists_tells_of_what_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="is not there: is it mounted"):
+        Folders([tmp_path / "none"]).listings()
+    with pytest.raises(SourceError, match="has no audio files"):
+        Folders([tmp_path]).listings()
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(SourceError, match="is not there"):
+        Folders([tmp_path / "loop"]).listings()
+
+
 def test_a_missing_root_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="is not there: is it mounted") as caught:
         walk(tmp_path / "none")
@@ -76,7 +97,7 @@ def test_an_entry_that_cannot_be_looked_at_is_told_and_the_rest_is_listed(
     (tmp_path / "long.mp3").symlink_to("n" * 300)
     (tmp_path / "long").symlink_to("n" * 300)
     fail_in(tmp_path / "lost+found", errno.EACCES, monkeypatch)
-    (listing,) = Folders([tmp_path]).listings()
+    (listing,) = list_here(Folders([tmp_path]))
     assert [facts.path for facts in listing.files] == ["a.mp3", "z.mp3"]
     assert set(listing.denied) == {"lost+found", "through.mp3", "long.mp3", "long"}
     assert listing.denied["lost+found"] == "Permission denied"

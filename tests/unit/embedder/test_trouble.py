@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from catalog.settings import LibrarySettings
 from catalog.snapshot import open_snapshot
+from embedder import scouts
 from embedder.errors import SourceError
+from embedder.job import embed
+from embedder.lock import only_job
+from embedder.settings import EmbeddingSettings
+from embedder.source import Folders
 from tests.unit.embedder.test_job import Heard, Shelf
-
-pytestmark = pytest.mark.usefixtures("shared_workers")
 
 
 class Once(Heard):
@@ -25,6 +34,17 @@ class Once(Heard):
         super().advanced(path, result, detail)
         if len(self.files) == 1:
             self._act()
+
+
+#: Looks at a folder as one does that hangs: for ever, and deaf to all but SIGKILL.
+HANGING = [
+    sys.executable,
+    "-c",
+    "import signal, time\n"
+    "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    'print(\'{"kind": "ready"}\', flush=True)\n'
+    "time.sleep(60)\n",
+]
 
 
 @pytest.fixture
@@ -56,6 +76,7 @@ def remove(shelf: Shelf) -> None:
     ("leave", "why"),
     [(unmount, "it is empty"), (empty, "others of its files"), (remove, "No such file")],
 )
+@pytest.mark.usefixtures("shared_workers")
 def test_a_mount_that_goes_away_in_mid_run_is_no_complete_run(
     shelf: Shelf, leave: Callable[[Shelf], None], why: str
 ) -> None:
@@ -71,6 +92,7 @@ def test_a_mount_that_goes_away_in_mid_run_is_no_complete_run(
     assert snapshot.version == before
 
 
+@pytest.mark.usefixtures("shared_workers")
 def test_a_file_that_vanishes_before_it_is_read_is_only_itself(shelf: Shelf) -> None:
     """Also one of the last, after which nothing is read any more."""
     last = shelf.music / "15.wav"
@@ -79,3 +101,33 @@ def test_a_file_that_vanishes_before_it_is_read_is_only_itself(shelf: Shelf) -> 
     assert [(one.path, one.reason) for one in shelf.failures()] == [("15.wav", "unreadable")]
     shelf.run()
     assert shelf.failures() == []
+
+
+def test_a_mount_that_hangs_while_it_is_listed_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = LibrarySettings(music=(str(tmp_path),), data=str(tmp_path / "data"))
+    settings = EmbeddingSettings(model="timbre", timeout_s=1)
+    monkeypatch.setattr(scouts, "COMMAND", HANGING)
+    with pytest.raises(SourceError, match="nothing came from it for 1 s"):
+        embed(library, settings)
+    with only_job(tmp_path / "data"):  # whatever hangs still
+        pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_does_not_wait_for_a_mount_that_hangs(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scouts, "COMMAND", HANGING)
+    before = signal.signal(number, signal.default_int_handler)  # as the command does
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), number))
+    timer.start()
+    began_s = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Folders([tmp_path]).listings()
+    finally:
+        signal.signal(number, before)
+        timer.join()
+    assert time.monotonic() - began_s < 5.0

@@ -88,6 +88,15 @@ def test_the_kind_of_a_mount_is_that_of_the_innermost(tmp_path: Path) -> None:
     assert mount_kind(Path("/home"), tmp_path / "none") == ""
 
 
+def test_a_network_mount_that_hangs_is_not_asked_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text("23 21 0:42 / /mnt/nas rw - nfs4 nas:/music rw\n")
+    monkeypatch.setattr("os.path.realpath", lambda path: pytest.fail("this may hang"))
+    assert mount_kind(Path("/mnt/nas/Album"), mounts) == "nfs4"
+
+
 def test_network_mounts_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("embedder.watching.mount_kind", lambda folder: "fuse.blobfuse2")
     assert why_not_watch([tmp_path]) == f"{tmp_path} is a network mount (fuse.blobfuse2)"
