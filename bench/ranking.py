@@ -5,8 +5,9 @@
 One core (set OPENBLAS_NUM_THREADS=1), in its own time, so that what else runs disturbs less; after
 all pages were touched once, as in a server that has run for a while. Every track has a tempo, a key
 and a loudness. Recall: how many of the 50 best of all rows, each with all its terms in full, the
-looks find, after a seed alone and in a session that heard nine songs. Memory: what the whole
-process has of its own (RssAnon) after ranking, and what of it ranking took.
+looks find, after a seed alone, in a session that heard nine songs, and after two skips of what is
+near the seed. Memory: what the whole process has of its own (RssAnon) after ranking, and what of it
+ranking took.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ def _measure(data: Path, n: int) -> dict[str, object]:
         found += [_time(snapshot, seed, count) for seed in seeds * ROUNDS]
     after = _anonymous_mb()
     alone = _recall(snapshot, seeds, [Context()] * SEEDS)
+    skipped = _recall(snapshot, seeds, [_skips(snapshot, seed) for seed in seeds])
     inside = _recall(snapshot, seeds, [_session(snapshot, seed) for seed in seeds])
     return {
         "tracks": n,
@@ -65,6 +67,7 @@ def _measure(data: Path, n: int) -> dict[str, object]:
             f"recall at {RECALL_AT}, {k} seeds": round(float(np.mean(alone[:k])), 4)
             for k in RECALL_SEEDS
         },
+        "after two skips": round(float(np.mean(skipped)), 4),
         "in a session": round(float(np.mean(inside)), 4),
         "anonymous MB": round(after, 1),
         "of ranking": round(after - before, 1),
@@ -87,6 +90,12 @@ def _measured(snapshot: Snapshot) -> Snapshot:
 def _session(snapshot: Snapshot, seed: int) -> Context:
     heard = tuple((seed + step) % snapshot.n for step in range(1, 10))
     return Context(excluded=frozenset(heard), heard=heard)
+
+
+def _skips(snapshot: Snapshot, seed: int) -> Context:
+    near = rank(snapshot, [Seed(seed)], Context(), RankingSettings(), 6, plain=True)
+    skipped = (near[2].row, near[4].row)
+    return Context(heard=(seed,), skipped=skipped, skipped_ages_s=(30.0, 60.0))
 
 
 def _time(snapshot: Snapshot, seed: int, count: int) -> float:

@@ -19,7 +19,7 @@ from catalog.snapshot import Snapshot
 from catalog.tracks import Float32
 from ranker import terms
 from ranker.picks import Context
-from ranker.query import Query
+from ranker.query import Likeness, Query
 from ranker.settings import RankingSettings
 
 Rows = NDArray[np.intp]
@@ -127,24 +127,29 @@ def candidates(
     n = snapshot.n
     looked = max(size, min(max(int(n * SECOND_SHARE), SECOND_LEAST), SECOND_MOST))
     matrix, audio = _coarse(snapshot)
-    if len(query.unwanted) or len(query.skipped):
+    penalties = _Penalties(query, coarse, settings)
+    if penalties.any:
         rows = top(coarse.scores, looked * _PENALISED, mask)
-        scores = coarse.scores[rows]
-        near = query.likeness(matrix[rows, :audio])
-        scores -= np.float32(settings.unlike) * terms.unlike(near, query)
-        scores -= np.float32(settings.skipped * coarse.spread) * terms.skipped(near, query)
-        at = top(scores, looked)
-        rows, scores = rows[at], scores[at]
+        scores = coarse.scores.take(rows)
+        near = penalties.near(matrix.take(rows, axis=0)[:, :audio], slice(0, audio))
+        # The nearest too: what is unlike in some columns only is told by more of them.
+        off = top(scores - penalties.of(near), looked)
+        at = np.union1d(off, top(scores, looked // 2))
+        rows, scores, near = rows.take(at), scores.take(at), near.take(at, axis=0)
     else:
         rows = _passing(coarse, looked, mask)
         scores = coarse.scores.take(rows)
     if len(rows) <= size:
         return rows
-    # What the coarse copy lacks of the linear terms.
+    # What the coarse copy lacks of the linear terms, and of what is unwanted.
     direction = _direction(query, settings)
     first, end = SECOND_COLUMNS
     seen = slice(first if audio > first - _NEGLIGIBLE else audio, end)
-    scores += np.vecdot(_columns(snapshot.vectors, rows, seen), direction[seen])  # (r, c) · (c,)
+    block = _columns(snapshot.vectors, rows, seen)
+    scores += np.vecdot(block, direction[seen])  # (r, c) · (c,) -> (r,)
+    if penalties.any:
+        near += penalties.near(block, seen)
+        scores -= penalties.of(near)
     if len(rows) > size * THIRD_TIMES:
         at = top(scores, max(size * THIRD_TIMES, int(looked * THIRD_SHARE)))
         rows, scores = rows[at], scores[at]
@@ -155,6 +160,29 @@ def candidates(
         weight = np.float32(settings.genres * coarse.spread)
         scores += weight * terms.genres(snapshot, rows, genres)
     return rows[top(scores, size)]
+
+
+class _Penalties:
+    """What is taken off for sounding like what is not wanted, or was skipped."""
+
+    def __init__(self, query: Query, coarse: Coarse, settings: RankingSettings) -> None:
+        self._query, self._unwanted = query, len(query.unwanted)
+        self._unlike = np.float32(settings.unlike)
+        self._skipped = np.float32(settings.skipped * coarse.spread)
+        self.any = bool(self._unwanted or len(query.skipped))
+
+    def near(self, block: Float32, columns: slice) -> Float32:
+        """(r, u + k) what some columns (r, c) add to the cosines to the unwanted and skipped."""
+        joined = np.concatenate([self._query.unwanted[:, columns], self._query.skipped[:, columns]])
+        return np.asarray(block @ joined.T, np.float32)
+
+    def of(self, near: Float32) -> Float32:
+        """(r,) what cosines (r, u + k) cost."""
+        u = self._unwanted
+        likeness = Likeness(near[:, :0], near[:, :u], near[:, u:], None)
+        found = self._unlike * terms.unlike(likeness, self._query)
+        found += self._skipped * terms.skipped(likeness, self._query)
+        return np.asarray(found, np.float32)
 
 
 def top(scores: Float32, size: int, mask: NDArray[np.bool_] | None = None) -> Rows:

@@ -342,11 +342,19 @@ def test_only_unwanted_seeds_are_nothing_to_go_by(tmp_path: Path) -> None:
     assert rank(styled(tmp_path, STYLES), [Seed(0, -1)], Context(), SETTINGS, 5) == []
 
 
-def test_two_stages_find_what_one_finds(tmp_path: Path) -> None:
+def test_looks_find_what_scoring_everything_finds(tmp_path: Path) -> None:
     snapshot = styled(tmp_path, [i % 16 for i in range(20_000)], profiled=True)
-    for seeds in ([Seed(5)], [Seed(5), Seed(6)], [Seed(5), Seed(9, -1)]):
-        found = rank(snapshot, seeds, Context(), SETTINGS, 20, plain=True)
-        exact = rank(snapshot, seeds, Context(), SETTINGS, 20, plain=True, exact=True)
+    near = rows(rank(snapshot, [Seed(5)], Context(), SETTINGS, 6, plain=True))
+    skipped = Context(heard=(5,), skipped=(near[2], near[5]), skipped_ages_s=(30.0, 60.0))
+    for seeds, context in (
+        ([Seed(5)], Context()),
+        ([Seed(5), Seed(6)], Context()),
+        ([Seed(5), Seed(9, -1)], Context()),
+        ([Seed(5), Seed(near[3], -1)], Context()),
+        ([Seed(5)], skipped),
+    ):
+        found = rank(snapshot, seeds, context, SETTINGS, 20, plain=True)
+        exact = rank(snapshot, seeds, context, SETTINGS, 20, plain=True, exact=True)
         assert len(set(rows(found)) & set(rows(exact))) >= 18
         assert rows(found)[0] == rows(exact)[0]
 
