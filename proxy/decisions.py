@@ -20,8 +20,15 @@ RANDOM_MOST: Final = 500
 #: Hydrating costs the upstream a call a song: more than this is nobody's queue.
 SIMILAR_MOST: Final = 500
 
-#: A random call this soon after a similar one continues the same act of AutoDJ.
+#: A random call this soon after a similar one continues the same act of AutoDJ …
 AUTODJ_WINDOW_S: Final = 10.0
+
+#: … where it asks for this many songs: by how the client's name begins, in lower case. Such a
+#: client takes a few of them by chance. Anything else that it asks is its shuffle.
+AUTODJ_SIZES: Final = {"feishin": 50}
+
+#: Of other clients only a larger call is known to be a shuffle; they get all songs they ask for.
+AUTODJ_MOST: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +147,11 @@ def _folder_form(parameters: Parameters) -> FolderForm | None:
     return next((form for form in FOLDER_FORMS if client.startswith(form.client)), None)
 
 
+def _autodj_size(parameters: Parameters) -> int | None:
+    client = parameters.first("c").lower()
+    return next((size for name, size in AUTODJ_SIZES.items() if client.startswith(name)), None)
+
+
 def _similar(endpoint: str, parameters: Parameters, wanted: Format, callback: str) -> Plan | Leave:
     seed_id = parameters.first("id")
     count = parameters.integer("count", SIMILAR_DEFAULT_COUNT)
@@ -175,11 +187,16 @@ def _random(
         return Leave("odd-folder")
     probe = is_probe(parameters)
     follows_up = _follows_up(parameters, now_s - session.probe_at_s)
-    in_act = now_s - session.similar_at_s <= AUTODJ_WINDOW_S
+    fixed_size = _autodj_size(parameters)
+    in_act = (
+        now_s - session.similar_at_s <= AUTODJ_WINDOW_S
+        and (size <= AUTODJ_MOST if fixed_size is None else size == fixed_size)
+        and not (parameters.first("fromYear") or parameters.first("toYear"))
+    )
     if not (mode == "always" or in_act or probe or follows_up):
         return Leave("true-random")
     count = min(size, RANDOM_MOST)
-    if mode != "always":
+    if mode != "always" and (fixed_size is not None or not in_act):
         asked = session.similar_count if in_act else 0
         form = _folder_form(parameters) if probe else None
         most = max(POOL_PER_SONG * asked, POOL_LEAST) if form is None else form.queued

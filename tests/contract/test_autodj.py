@@ -32,8 +32,8 @@ async def test_a_true_shuffle_is_the_servers_own(house: House) -> None:
 
 
 async def test_a_random_call_after_a_similar_one_continues_it(house: House) -> None:
-    similar = await house.songs("getSimilarSongs", id="song0002", count=5)
-    more = await house.call("getRandomSongs", size=50, method="POST")
+    similar = await house.songs("getSimilarSongs", id="song0002", count=5, client="Feishin")
+    more = await house.call("getRandomSongs", size=50, method="POST", client="Feishin")
     assert more.headers["x-segue"] == "steered"
     pool = more.json()["subsonic-response"]["randomSongs"]["song"]
     assert len(pool) == 20
@@ -43,8 +43,18 @@ async def test_a_random_call_after_a_similar_one_continues_it(house: House) -> N
     assert house.styles(pool[:9]) == {2}
     other_client = await house.call("getRandomSongs", size=50, client="another")
     assert other_client.headers["x-segue"] == "forwarded; reason=true-random"
-    other_user = await house.call("getRandomSongs", size=50, user="bob")
+    other_user = await house.call("getRandomSongs", size=50, user="bob", client="Feishin")
     assert other_user.headers["x-segue"] == "forwarded; reason=true-random"
+
+
+@pytest.mark.parametrize("asked", [
+    {"size": 100}, {"size": 500}, {"size": 50, "fromYear": 1980, "toYear": 2026},
+])  # fmt: skip
+async def test_a_shuffle_right_after_autodj_is_whole(house: House, asked: dict[str, int]) -> None:
+    await house.songs("getSimilarSongs", id="song0002", count=5, client="Feishin")
+    shuffled = await house.call("getRandomSongs", client="Feishin", **asked)  # type: ignore[arg-type]
+    assert shuffled.headers["x-segue"] == "forwarded; reason=true-random"
+    assert len(shuffled.json()["subsonic-response"]["randomSongs"]["song"]) >= 50
 
 
 async def test_limits_of_a_random_call_are_kept(tmp_path: Path) -> None:

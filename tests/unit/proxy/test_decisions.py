@@ -65,16 +65,35 @@ def test_everything_else_is_left_to_the_server(endpoint: str, query: str, reason
 
 
 def test_random_within_ten_seconds_of_a_similar_call_continues_it() -> None:
-    plan = decided("getRandomSongs", "genre=g&size=50", similar_before(9.9))
+    plan = decided("getRandomSongs", "c=Feishin&genre=g&size=50", similar_before(9.9))
     assert isinstance(plan, Plan)
     assert (plan.genre, plan.count, plan.seed_id) == ("g", 20, "")
     assert decided("getRandomSongs", "size=50", similar_before(10.1)) == Leave("true-random")
 
 
+@pytest.mark.parametrize("query", [
+    "c=Feishin&size=100", "c=Feishin&size=500", "c=Feishin&size=20", "c=Feishin",
+    "c=Feishin&size=50&fromYear=1980&toYear=2026", "c=feishin-fork&size=50&toYear=2026",
+    "c=Other&size=51", "c=Other&size=500", "c=Other&size=20&fromYear=1990",
+])  # fmt: skip
+def test_a_shuffle_is_the_servers_own_however_soon_it_follows_a_radio(query: str) -> None:
+    """Feishin's AutoDJ goes on with fifty songs and names no years; its dialog may do both."""
+    for asked in (5, 20, 50):
+        session = similar_before(1, asked)
+        assert decided("getRandomSongs", query, session) == Leave("true-random")
+
+
+@pytest.mark.parametrize("size", [10, 20, 50])
+def test_who_may_not_choose_from_a_pool_gets_all_songs_asked_for(size: int) -> None:
+    plan = decided("getRandomSongs", f"c=Substreamer&size={size}", similar_before(1))
+    assert isinstance(plan, Plan)
+    assert plan.count == size
+
+
 def test_a_pool_is_no_larger_than_what_can_all_be_good() -> None:
     counts = []
     for asked in (1, 5, 10, 160):
-        plan = decided("getRandomSongs", "size=50", similar_before(1, asked))
+        plan = decided("getRandomSongs", "c=Feishin&size=50", similar_before(1, asked))
         assert isinstance(plan, Plan)
         counts.append(plan.count)
     assert counts == [10, 20, 40, 50]
