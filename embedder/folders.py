@@ -49,6 +49,11 @@ _ONE_ENTRY: Final = frozenset({errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.E
 _LATEST_NS: Final = 2**63 - 1
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is hidden, as Navidrome sees it: "...Baby One More Time" is not."""
+    return name.startswith(".") and not name.startswith("..")
+
+
 def find_files(
     root: Path, denied: dict[str, str], look: Callable[[], None] = lambda: None
 ) -> Iterator[tuple[str, int, int]]:
@@ -89,7 +94,7 @@ def _find(
     with listed as entries:
         for entry in entries:
             look()
-            if not entry.name.startswith("."):
+            if not is_hidden(entry.name):
                 found.append(entry)
     for entry in sorted(found, key=lambda entry: os.fsencode(entry.name)):
         look()

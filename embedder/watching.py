@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from embedder.folders import AUDIO_SUFFIXES
+from embedder.folders import AUDIO_SUFFIXES, is_hidden
 
 #: However long files keep coming, what is there is heard after so long.
 _LONGEST_WAIT_S: Final = 600.0
@@ -104,7 +104,7 @@ def _watched(
 
     def counts(change: Change, path: str) -> bool:
         name = os.path.basename(path)  # noqa: PTH119
-        if name.startswith("."):
+        if is_hidden(name):
             return False
         # A folder that was moved in or out is told of, its files are not.
         return os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES or Path(path).is_dir()  # noqa: PTH122

@@ -25,6 +25,19 @@ def test_audio_is_found_sorted_and_nothing_else(tmp_path: Path) -> None:
     assert found[0].mtime_ns == (tmp_path / "a.ogg").stat().st_mtime_ns
 
 
+def test_names_that_begin_with_dots_are_music(tmp_path: Path) -> None:
+    """As Navidrome has it: one dot hides, more do not."""
+    names = {
+        "...And Justice for All/...And Justice for All.mp3",
+        "..and more.mp3",
+        "...Baby One More Time.mp3",
+    }
+    for name in (*names, ".hidden.mp3", "._...Baby One More Time.mp3", ".trash/x.mp3"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    assert {facts.path for facts in walk(tmp_path)} == names
+
+
 def test_links_are_followed_once_and_loops_end(tmp_path: Path) -> None:
     music = tmp_path / "music"
     elsewhere = tmp_path / "elsewhere"

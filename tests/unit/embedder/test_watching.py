@@ -30,7 +30,7 @@ def test_a_song_that_comes_is_told_once_it_has_come_to_rest(tmp_path: Path) -> N
     def write() -> None:
         time.sleep(0.3)
         (tmp_path / "cover.jpg").write_bytes(b"x")
-        with (tmp_path / "Album" / "1.mp3").open("wb") as file:
+        with (tmp_path / "Album" / "...And 1.mp3").open("wb") as file:
             for _ in range(6):
                 file.write(b"x" * 1000)
                 file.flush()
