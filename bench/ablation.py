@@ -65,6 +65,9 @@ PICKS: Final = 10
 TOLD_ERRORS: Final = 2.0
 TOLD_SKEW: Final = 0.03
 
+#: Of smaller errors a place more is shown.
+SMALL_ERROR: Final = 0.0015
+
 Values = NDArray[np.float64]
 Jump = Callable[[Snapshot, NDArray[np.intp], int], NDArray[np.float32] | None]
 
@@ -109,8 +112,9 @@ def told(base: Mapping[str, Values], without: Mapping[str, Values]) -> dict[str,
         by = float(change.mean())
         least = TOLD_ERRORS * error if len(change) > 1 else TOLD_SKEW
         if by and abs(by) >= least:
-            shown = f"{name} {_plain(before.mean())} → {_plain(after.mean())}"
-            shown += f" (± {_plain(error)})" if error else ""
+            places = 3 if not error or error >= SMALL_ERROR else 4
+            shown = f"{name} {_plain(before.mean(), places)} → {_plain(after.mean(), places)}"
+            shown += f" (± {_plain(error, places)})" if error else ""
             found[way if by > 0 else -way].append(shown)
     return {"is worse": " · ".join(found[-1]), "is better": " · ".join(found[1])}
 
@@ -271,6 +275,6 @@ def _listening(made: Synthetic, settings: RankingSettings) -> dict[str, list[flo
     return found
 
 
-def _plain(value: float) -> str:
-    """Three figures after the point, without the nought before it."""
-    return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.2f}"
+def _plain(value: float, places: int = 3) -> str:
+    """A number without the nought before its point."""
+    return f"{value:.{places}f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.2f}"

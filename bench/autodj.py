@@ -299,6 +299,7 @@ def table(
             pickers["pools of ten"] = _pools(segue)
         share = simulate(snapshot, judge, segue, sessions, songs=songs).share
         if small:
+            pickers["the judge itself"] = noisy(judge, 0, of_ears=False)
             for label, of_ears in (("noisy ears", True), ("noisy choice", False)):
                 pickers[f"as right as Segue, {label}"] = as_right(
                     snapshot, judge, share, sessions, songs, of_ears=of_ears
