@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -26,6 +27,8 @@ FILE_NAME: Final = "library.db"
 
 #: A file must be absent from this many complete runs before its track is forgotten.
 MISSING_RUNS_BEFORE_FORGOTTEN: Final = 3
+#: Runs that follow sooner count as one: they have seen the same state of the same mount.
+HOURS_BETWEEN_MISSING_RUNS: Final = 6.0
 
 _BUSY_TIMEOUT_S: Final = 30.0
 
@@ -343,12 +346,16 @@ class Library(Analyses, Songs, Runs):
     def mark_missing(self, root_id: int, paths: Collection[str]) -> int:
         """Count a complete run in which these files were absent; forget those absent too often.
 
-        Returns how many tracks were forgotten.
+        Of runs within `HOURS_BETWEEN_MISSING_RUNS` the first one counts. Returns how many tracks
+        were forgotten.
         """
+        now_s, apart_s = time.time(), 3600.0 * HOURS_BETWEEN_MISSING_RUNS
         with self._transaction() as db:
-            db.executemany(
-                "UPDATE tracks SET missing_runs = missing_runs + 1 WHERE root_id = ? AND path = ?",
-                ((root_id, os.fsencode(path)) for path in paths),
+            db.executemany(  # either way: a clock that was put back must not keep them for ever
+                "UPDATE tracks SET missing_runs = missing_runs + 1, missing_s = ?1"
+                " WHERE root_id = ?3 AND path = ?4"
+                " AND (missing_runs = 0 OR abs(?1 - missing_s) >= ?2)",
+                ((now_s, apart_s, root_id, os.fsencode(path)) for path in paths),
             )
             cursor = db.execute(
                 "DELETE FROM tracks WHERE root_id = ? AND missing_runs >= ?",

@@ -117,6 +117,10 @@ MIGRATIONS: Final[tuple[str, ...]] = (
             ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1;
     END;
     """,
+    # When `missing_runs` was counted last: two looks within a minute are one.
+    """
+    ALTER TABLE tracks ADD COLUMN missing_s REAL NOT NULL DEFAULT 0;
+    """,
 )
 
 

@@ -6,7 +6,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from catalog.library import MISSING_RUNS_BEFORE_FORGOTTEN, Library
+from catalog.library import (
+    HOURS_BETWEEN_MISSING_RUNS,
+    MISSING_RUNS_BEFORE_FORGOTTEN,
+    Library,
+)
 from catalog.snapshots import newer_snapshot
 from cli.console import count_text
 
@@ -27,7 +31,7 @@ def standing(library: Library, data: Path) -> dict[str, Any]:
 
 
 def missing_text(facts: dict[str, Any]) -> str:
-    """For example "3 gone (forgotten after 2 more runs)", "" where none is."""
+    """For example "3 gone (forgotten after 2 more runs …)", "" where none is."""
     missing = facts["missing"]
     if not missing:
         return ""
@@ -35,7 +39,9 @@ def missing_text(facts: dict[str, Any]) -> str:
     when = count_text(runs[-1], "more run")
     if len(runs) > 1:
         when = f"{runs[0]} to {when}"
-    return f"{sum(one['tracks'] for one in missing)} gone (forgotten after {when} without them)"
+    gone = sum(one["tracks"] for one in missing)
+    apart = f"{HOURS_BETWEEN_MISSING_RUNS:g} hours apart"
+    return f"{gone} gone (forgotten after {when} without them, {apart})"
 
 
 def merge_text(shard: str, data: Path) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -200,13 +201,27 @@ def test_a_folder_under_another_name_is_known_by_half_of_its_files(
 
 
 def test_a_track_is_forgotten_only_after_three_complete_runs(
-    library: Library, tmp_path: Path
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    hours = 0.0
+    monkeypatch.setattr(time, "time", lambda: 1e9 + 3600 * hours)
+
+    def missing(*after_hours: float) -> list[int]:
+        nonlocal hours
+        forgotten = []
+        for after in after_hours:
+            hours += after
+            forgotten.append(library.mark_missing(root, ["a"]))
+        return forgotten
+
     root = library.root_id(tmp_path)
     library.store(root, file("a"), "k", 1.0, Tags(), [analysis()])
-    assert [library.mark_missing(root, ["a"]) for _ in range(2)] == [0, 0]
+    assert missing(0, 24, 1, 1) == [0, 0, 0, 0]
+    assert list(library.missing().values()) == [2]
     library.mark_seen(root, ["a"])
-    assert [library.mark_missing(root, ["a"]) for _ in range(3)] == [0, 0, 1]
+    assert missing(*[0.01] * 100) == [0] * 100  # looks of one evening are one
+    assert list(library.missing().values()) == [1]
+    assert missing(6, -9, 1) == [0, 1, 0]  # also where the clock was put back
     assert library.count_tracks() == 0
     assert library.analysed(MODEL) == set()
 

@@ -77,16 +77,21 @@ def test_embed_then_again_then_similar(segue: Segue, music: Path) -> None:
     assert (info["tracks"], info["model"]) == (3, "segue-1")
 
 
-def test_what_is_gone_and_forgotten_is_told(segue: Segue, music: Path) -> None:
+def test_what_is_gone_and_forgotten_is_told(
+    segue: Segue, music: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("catalog.library.HOURS_BETWEEN_MISSING_RUNS", 0.0)
     embed = ("embed", "--music", str(music), "--model", "timbre")
     assert "0 copies" in segue(*embed).out
     (music / "Tones" / "1.wav").unlink()
     (music / "copy.wav").write_bytes((music / "Tones" / "2.wav").read_bytes())
     told = segue(*embed).out
-    assert "1 gone (forgotten after 2 more runs without them)" in told
+    assert "1 gone (forgotten after 2 more runs without them, 6 hours apart)" in told
     assert "0 embedded, 1 copy, 0 moved" in told
     (music / "Tones" / "3.wav").unlink()
-    assert "2 gone (forgotten after 1 to 2 more runs without them)" in segue(*embed).out
+    assert (
+        "2 gone (forgotten after 1 to 2 more runs without them, 6 hours apart)" in segue(*embed).out
+    )
     assert "2 gone (forgotten after 1 to 2" in segue("info").out
     report = json.loads(segue(*embed, "--json").out)
     assert (report["gone"], report["forgotten"]) == (1, 1)
