@@ -6,6 +6,7 @@ tracks are both a little like an aircraft is good evidence for the score, and no
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -33,6 +34,10 @@ _AUDIOSET: Final = frozenset(
     """.replace("\n", "|").replace("    ", "").split("|")
 ) - {""}  # fmt: skip
 
+_WORDS: Final = frozenset(
+    word for label in _AUDIOSET for word in re.findall(r"[\w-]+", label.lower())
+) - {"of", "and", "music"}
+
 #: Themes of MTG-Jamendo that tell what music is used for or about, not how it sounds.
 _USES: Final = frozenset((
     "advertising", "background", "children", "christmas", "commercial", "corporate", "documentary",
@@ -52,6 +57,11 @@ def tellable(group: str, label: str) -> bool:
     if group == "audioset":
         return label in _AUDIOSET
     return group != "moods" or label not in _USES
+
+
+def is_said_of_music(word: str) -> bool:
+    """Whether a word is one of a class of AudioSet that is said of music, as "didgeridoo"."""
+    return word in _WORDS
 
 
 def told(labels: Iterable[str], most: int = 3) -> list[str]:

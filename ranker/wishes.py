@@ -1,31 +1,24 @@
 """Words to a wish: "sad dreamy late night" becomes weights on labels, "audiobook" asks for a kind.
 
 A phrase or word is looked up in `ranker.lexicon`, else it is matched with the labels themselves.
-"not" and "no" turn the next one's weights round; "less" turns them round by half, "very" and "more"
-double them.
+How words turn each other round is told in `ranker.phrasing`.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
 from catalog.snapshot import Snapshot
 from catalog.tracks import Float32
 from ranker.errors import WordsError
-from ranker.lexicon import KINDS, LEXICON, LONGEST
-
-_TURNS: Final[Mapping[str, float]] = {
-    "not": -1.0, "no": -1.0, "without": -1.0, "less": -0.5, "more": 2.0, "very": 2.0,
-    "slightly": 0.5,
-}  # fmt: skip
-
-_FILLERS: Final = frozenset(("a", "and", "the", "for", "with", "to", "of", "music", "songs", "in"))
+from ranker.labels import is_said_of_music
+from ranker.lexicon import KINDS, LEXICON
+from ranker.phrasing import parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +30,9 @@ class Wish:
             to lack.
         kinds: flags of `catalog.kinds` that are asked for.
         closed: flags that are not wanted, whatever the season.
-        known: words and phrases that say how music sounds, with what turns them.
+        known: words and phrases that count, with what turns them ("not", "less", …).
         unknown: words that are not known.
+        absent: words that are known, but nothing in this library has the labels they stand for.
     """
 
     weights: Mapping[str, Float32]
@@ -46,6 +40,7 @@ class Wish:
     closed: int
     known: tuple[str, ...]
     unknown: tuple[str, ...]
+    absent: tuple[str, ...]
 
     @property
     def wants(self) -> bool:
@@ -59,7 +54,7 @@ class Wish:
 
 
 def wish(words: str, snapshot: Snapshot) -> Wish:
-    """What the words ask for of this library. A word whose labels it has none of is not known.
+    """What the words ask for of this library.
 
     Raises:
         WordsError: the snapshot has no tags, or no word is known.
@@ -73,60 +68,53 @@ def wish(words: str, snapshot: Snapshot) -> Wish:
     kinds_there = 0 if snapshot.kind is None else int(np.bitwise_or.reduce(snapshot.kind))
     wanted: dict[str, float] = defaultdict(float)
     kinds = closed = 0
+    own = {word for label in labels for word in _words_of(label)}
+    items, unknown = parse(words, lambda word: word in own or is_said_of_music(word), own)
     known: list[str] = []
-    unknown: list[str] = []
-    turns: list[str] = []
-    for word in _phrases(words):
-        if word in _TURNS:
-            turns.append(word)
-        elif word not in _FILLERS:
-            entries = _entries(word, labels)
-            kind = KINDS.get(word, 0) & kinds_there
-            turn = float(np.prod([_TURNS[turn] for turn in turns]))
-            for label in labels.intersection(entries):
-                wanted[label] += turn * entries[label]
-            if turn > 0:
-                kinds |= kind
-            else:
-                closed |= kind
-            is_known = bool(kind) or not labels.isdisjoint(entries)
-            (known if is_known else unknown).append(" ".join([*turns, word]) if is_known else word)
-            turns = []
+    absent: list[str] = []
+    for item in items:
+        entries, kind = _entries(item.word, labels), KINDS.get(item.word, 0) & kinds_there
+        there = labels.intersection(entries)
+        if not there and not kind:
+            absent.append(item.word)
+            continue
+        known.append(item.told)
+        for label in there:
+            wanted[label] += item.turn * entries[label]
+        if item.turn > 0:
+            kinds |= kind
+        else:
+            closed |= kind
     weights = {
         name: np.array([wanted.get(label.lower(), 0.0) for label in group.labels], np.float32)
         for name, group in snapshot.tag_groups.items()
     }
+    kinds &= ~closed
     if not kinds and not any(np.any(w) for w in weights.values()):
-        shown = ", ".join(unknown) or words.strip() or "nothing"
-        raise WordsError(
-            f"none of these words says how music sounds: {shown}; try words such as"
-            f" {', '.join(sorted(LEXICON)[::9])}"
-        )
-    return Wish(weights, kinds & ~closed, closed, tuple(known), tuple(unknown))
+        raise WordsError(_why_none(words, known, absent, unknown))
+    return Wish(weights, kinds, closed, tuple(known), tuple(unknown), tuple(absent))
 
 
-def _phrases(words: str) -> list[str]:
-    """The longest phrases of the lexicon in order, and the words between them."""
-    left = re.findall(r"[\w'&-]+", words.lower())
-    found: list[str] = []
-    while left:
-        sizes = range(min(LONGEST, len(left)), 1, -1)
-        size = next((n for n in sizes if _is_phrase(left[:n])), 1)
-        found.append(" ".join(left[:size]))
-        left = left[size:]
-    return found
+def _why_none(words: str, known: list[str], absent: list[str], unknown: list[str]) -> str:
+    if absent:
+        more = f"; not known: {', '.join(unknown)}" if unknown else ""
+        return f"not heard in this library: {', '.join(absent)}{more}"
+    shown = ", ".join([*known, *unknown]) or words.strip() or "nothing"
+    return (
+        f"none of these words says how music sounds: {shown}; try words such as"
+        f" {', '.join(sorted(LEXICON)[::9])}"
+    )
 
 
-def _is_phrase(words: Iterable[str]) -> bool:
-    phrase = " ".join(words)
-    return phrase in LEXICON or phrase in KINDS
+def _words_of(label: str) -> list[str]:
+    return re.findall(r"[\w'&-]+", label)
 
 
 def _entries(word: str, labels: set[str]) -> dict[str, float]:
     text = LEXICON.get(word)
     if text is None:
         # "violin" → the labels that have it as a word, as "Violin, fiddle".
-        own = [label for label in labels if word in re.findall(r"[\w'&-]+", label)]
+        own = [label for label in labels if word in _words_of(label)]
         return dict.fromkeys(own, 1.0)
     entries: dict[str, float] = {}
     for item in _split(text, labels):

@@ -49,6 +49,7 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
     asked = wish(words, snapshot)
     say(
         f"understood: {', '.join(asked.known)}"
+        + (f"; not heard in this library: {', '.join(asked.absent)}" if asked.absent else "")
         + (f"; not known: {', '.join(asked.unknown)}" if asked.unknown else "")
     )
     if arguments.json:

@@ -32,3 +32,12 @@ def test_what_was_understood_is_told_beside_the_list(segue: Segue, data: Path) -
     assert result.code == 0
     assert "understood: very happy; not known: xyzzy" in result.err
     assert "not known" not in segue("vibe", "happy", "--data", str(data)).err
+
+
+def test_what_the_library_has_none_of_is_told(segue: Segue, data: Path) -> None:
+    result = segue("vibe", "happy", "no", "banjo", "--data", str(data))
+    assert result.code == 0
+    assert "understood: happy; not heard in this library: banjo\n" in result.err
+    alone = segue("vibe", "banjo", "--data", str(data))
+    assert (alone.code, alone.out) == (1, "")
+    assert "not heard in this library: banjo" in alone.err

@@ -11,9 +11,10 @@ from catalog.snapshot import Snapshot, TagGroup
 from ranker.errors import WordsError
 from ranker.gates import in_season
 from ranker.lexicon import LEXICON
+from ranker.phrasing import _phrases
 from ranker.picks import Context
 from ranker.settings import RankingSettings
-from ranker.wishes import _entries, _phrases, wish
+from ranker.wishes import _entries, wish
 from ranker.words import _lifted_by_sound, rank_words
 from tests.unit.ranker.library import LABELS, styled
 
@@ -81,7 +82,7 @@ def test_the_lexicon_is_large_and_names_labels_that_there_are() -> None:
 
 def test_phrases_mean_more_than_their_words() -> None:
     assert _phrases("sad Late Night drive, drum and bass") == [
-        "sad", "late night", "drive", "drum and bass",
+        "sad", "late night", "drive", ",", "drum and bass",
     ]  # fmt: skip
     assert _phrases("not hip hop") == ["not", "hip hop"]
 
@@ -155,6 +156,13 @@ def test_a_second_song_of_an_artist_gives_way_to_none_of_another_kind(tmp_path: 
     snapshot = tagged(tmp_path, {"christmas": [1, -1, -2, 2.5, 2.4, 2.3]}, kind)
     snapshot = replace(snapshot, artist=np.array([1, 1, 1, 2, 3, 4], np.int32))
     assert rows("christmas", snapshot, 3) == [0, 1, 2]
+
+
+def test_what_is_wanted_and_not_wanted_is_no_wish(tmp_path: Path) -> None:
+    snapshot = tagged(tmp_path, {"sad": SADNESS}, [LIVE, 0, 0, 0, 0, 0])
+    for words in ("live not live", "sad not sad"):
+        with pytest.raises(WordsError):
+            rank_words(words, snapshot, Context(), SETTINGS, 1)
 
 
 def test_versions_of_what_must_not_come_do_not_come_either(tmp_path: Path) -> None:
