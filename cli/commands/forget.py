@@ -18,17 +18,30 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the description and the flags."""
     parser.description = (
         "Removes all that Segue kept of a user's listening (played, served, starred, rated) from"
-        "\ndisk. A `segue serve` that is running on the same data forgets it within seconds."
+        "\ndisk. A `segue serve` that is running on the same data forgets it within seconds; with"
+        '\nhistory = "memory" or "off" it forgets what it has in memory when it is restarted.'
     )
     parser.add_argument("user", metavar="USER", help="the user's name at the server")
     add_data(parser)
 
 
 def run(arguments: argparse.Namespace, compose: Compose) -> int:
-    """Forget, and say how much that was."""
-    data = compose("library").data
-    if not (data / FILE_NAME).exists():
+    """Forget, and say how much that was.
+
+    Raises:
+        CliError: nothing was kept, or a proxy may have something in its memory alone.
+    """
+    configuration = compose("library", "steering")
+    data, mode = configuration.data, configuration.steering.history
+    is_on_disk = (data / FILE_NAME).exists()
+    if is_on_disk:
+        with History.open(data) as history:
+            show(f"forgot {history.forget(arguments.user)} events of {arguments.user}")
+    if mode != "on":
+        raise CliError(
+            f'with history = "{mode}" a running `segue serve` keeps in its memory what'
+            f" {arguments.user} heard, until it is stopped: restart it"
+        )
+    if not is_on_disk:
         raise CliError(f"nothing was kept in {data}: there is no {FILE_NAME}")
-    with History.open(data) as history:
-        show(f"forgot {history.forget(arguments.user)} events of {arguments.user}")
     return 0
