@@ -37,6 +37,7 @@ READ_ERROR: Final = "read-error"
 TIMED_OUT: Final = "timed-out"
 CRASHED: Final = "crashed"
 CANNOT_ANALYSE: Final = "cannot-analyse"
+NOT_A_FILE: Final = "not-a-file"
 
 #: Every reason a file can be skipped for, with the words for people.
 REASONS: Final = {
@@ -49,6 +50,7 @@ REASONS: Final = {
     TIMED_OUT: "reading or decoding hung",
     CRASHED: "the decoder crashed on it",
     CANNOT_ANALYSE: "it decodes, but no model can make anything of it",
+    NOT_A_FILE: "it is a pipe, a socket or a device",
 }
 
 #: May be the mount's doing: several in a row stop the run. (What is `UNREADABLE` may be, too: it

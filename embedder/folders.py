@@ -9,6 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from embedder.errors import NOT_A_FILE, UNREADABLE
+
+#: Why something is passed over: a reason out of `embedder.errors.REASONS`, and words for people.
+Why = tuple[str, str]
+
 #: What counts as audio, by the end of its name, lower case.
 AUDIO_SUFFIXES: Final = frozenset(
     {
@@ -43,8 +48,10 @@ AUDIO_SUFFIXES: Final = frozenset(
 )
 
 #: The fault of one entry and not of the mount, which would fail otherwise: no permission, a link
-#: that leads through a file, or to a name that is too long.
-_ONE_ENTRY: Final = frozenset({errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENAMETOOLONG})
+#: that leads through a file, to itself, or to a name that is too long.
+_ONE_ENTRY: Final = frozenset(
+    {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
+)
 
 _LATEST_NS: Final = 2**63 - 1
 
@@ -55,14 +62,14 @@ def is_hidden(name: str) -> bool:
 
 
 def find_files(
-    root: Path, denied: dict[str, str], look: Callable[[], None] = lambda: None
+    root: Path, denied: dict[str, Why], look: Callable[[], None] = lambda: None
 ) -> Iterator[tuple[str, int, int]]:
     """Every audio file below a music folder: its path below it, bytes, and time in ns.
 
     Links are followed, but a folder that was seen already (a loop, or twice the same) is not
     entered again. Names that are not UTF-8 come as `os.fsdecode` gives them. Hidden files and
-    folders are left out (`._song.mp3` is no song), and so are pipes and devices. What cannot be
-    looked at goes into `denied`, with why. `look` is called at every entry.
+    folders are left out (`._song.mp3` is no song). Pipes, sockets and devices go into `denied`, and
+    so does what cannot be looked at. `look` is called at every entry.
 
     Raises:
         OSError: it is the mount's, not that of one entry.
@@ -74,7 +81,7 @@ def _find(
     folder: Path,
     root: Path,
     seen: set[tuple[int, int]],
-    denied: dict[str, str],
+    denied: dict[str, Why],
     look: Callable[[], None],
 ) -> Iterator[tuple[str, int, int]]:
     try:
@@ -112,16 +119,25 @@ def _find(
         if stat.S_ISREG(facts.st_mode):
             # A broken clock can date a file later than the library can write down.
             yield f"{below}{entry.name}", facts.st_size, min(facts.st_mtime_ns, _LATEST_NS)
+        else:
+            denied[f"{below}{entry.name}"] = (NOT_A_FILE, _kind(facts.st_mode))
     for child in folders:
         yield from _find(child, root, seen, denied, look)
 
 
-def _passed_over(error: OSError, path: Path, root: Path, denied: dict[str, str]) -> bool:
+def _kind(mode: int) -> str:
+    if stat.S_ISFIFO(mode):
+        return "it is a pipe"
+    return "it is a socket" if stat.S_ISSOCK(mode) else "it is a device"
+
+
+def _passed_over(error: OSError, path: Path, root: Path, denied: dict[str, Why]) -> bool:
     """Whether an error concerns one entry only; where it hides something, it is told."""
-    # A dangling link, one that leads to itself, or gone since the folder was listed.
-    if error.errno in {errno.ENOENT, errno.ELOOP}:
+    if error.errno == errno.ENOENT:  # a dangling link, or gone since the folder was listed
+        return True
+    if error.errno == errno.ELOOP and path.suffix.lower() not in AUDIO_SUFFIXES:
         return True
     if error.errno not in _ONE_ENTRY:
         return False
-    denied[path.relative_to(root).as_posix()] = error.strerror or str(error)
+    denied[path.relative_to(root).as_posix()] = (UNREADABLE, error.strerror or str(error))
     return True

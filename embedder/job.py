@@ -20,7 +20,7 @@ from typing import Any
 from catalog.library import Library
 from catalog.settings import LibrarySettings
 from catalog.tracks import FileFacts, RunReport
-from embedder.errors import UNREADABLE, EmbedderError, SourceError
+from embedder.errors import EmbedderError, SourceError
 from embedder.facts import Measuring
 from embedder.listening import Listening, Loaded
 from embedder.lock import only_job
@@ -139,8 +139,8 @@ class _Job:
                 unchanged=plan.unchanged,
                 skipped=plan.known_failures + len(plan.denied),
             )
-            for (root_id, path), why in plan.denied.items():
-                self._library.record_failure(root_id, FileFacts(path, 0, 0), UNREADABLE, why)
+            for (root_id, path), (reason, why) in plan.denied.items():
+                self._library.record_failure(root_id, FileFacts(path, 0, 0), reason, why)
             self._library.note_shard("" if task.shard.whole else str(task.shard))
             self._progress.planned(plan.files, len(todo))
             stop = threading.Event()

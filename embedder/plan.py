@@ -10,6 +10,7 @@ from pathlib import Path
 from catalog.library import Library, is_away, is_set_aside
 from catalog.tracks import FileFacts, KnownFile, Model
 from embedder.errors import PASSING
+from embedder.folders import Why
 from embedder.sharding import ALL, Shard
 from embedder.source import MOST_GONE, Listing, guard
 
@@ -117,8 +118,8 @@ class Plan:
     recognition: Recognition
     present: Mapping[int, Collection[str]]
     shard: Shard = ALL
-    #: What cannot be looked at, and why.
-    denied: Mapping[Place, str] = field(default_factory=dict)
+    #: What cannot be looked at or is no file, and why.
+    denied: Mapping[Place, Why] = field(default_factory=dict)
     #: Tracks of folders that are known and were not listed.
     unlisted: Mapping[int, Mapping[str, KnownFile]] = field(default_factory=dict)
 
@@ -185,7 +186,7 @@ def make_plan(
     known: dict[Place, KnownFile] = {}
     gone: dict[Place, KnownFile] = {}
     present: dict[int, Collection[str]] = {}
-    denied: dict[Place, str] = {}
+    denied: dict[Place, Why] = {}
     touched: set[Place] = set()
     files = unchanged = known_failures = 0
     for listing in listings:

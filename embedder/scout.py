@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from embedder.folders import find_files
+from embedder.folders import Why, find_files
 
 #: Files are told so many at a time, and at least so often.
 _BATCH: Final = 1000
@@ -23,9 +23,9 @@ _TELL_EVERY_S: Final = 1.0
 
 
 def list_files(folder: Path) -> None:
-    """Tell where a folder is, then its audio files, then what cannot be looked at (`denied`)."""
+    """Tell where a folder is, then its audio files, then what is passed over (`denied`)."""
     batch: list[tuple[str, int, int]] = []
-    denied: dict[str, str] = {}
+    denied: dict[str, Why] = {}
     told_s = time.monotonic()
 
     def tell(fewest: int = 0) -> None:

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from catalog.tracks import FileFacts
 from embedder.errors import SourceError
-from embedder.folders import find_files
+from embedder.folders import Why, find_files
 from embedder.reading import Source
 from embedder.scouts import ask, find_trouble
 
@@ -26,14 +26,14 @@ MOST_GONE: Final = 0.5
 class Listing:
     """A music folder and its audio files, sorted by path. `remote`: it is not on this machine.
 
-    `denied` are files and folders below it that cannot be looked at, and why: what is known of
-    them, or of what lies below them, is not gone.
+    `denied` are files and folders below it that cannot be looked at or are no files, with a reason
+    and words for people: what is known of them, or of what lies below them, is not gone.
     """
 
     folder: Path
     files: Sequence[FileFacts]
     remote: bool = False
-    denied: Mapping[str, str] = field(default_factory=dict)
+    denied: Mapping[str, Why] = field(default_factory=dict)
 
     def hides(self, path: str) -> bool:
         """Whether a path may be there though it is not among the files."""
@@ -88,7 +88,7 @@ class Folders:
     def _list(self, folder: Path, listed: Collection[Path]) -> Listing | None:
         """A folder's files, None where it is `listed` already."""
         files: list[FileFacts] = []
-        denied: dict[str, str] = {}
+        denied: dict[str, Why] = {}
         resolved = folder
         try:
             with closing(ask(self._timeout_s, list=str(folder))) as answers:
@@ -102,7 +102,7 @@ class Folders:
                     elif answer["kind"] == "files":
                         files += [FileFacts(*one) for one in answer["files"]]
                     elif answer["kind"] == "denied":
-                        denied = answer["denied"]
+                        denied = {path: tuple(why) for path, why in answer["denied"].items()}
                     else:
                         raise _unreadable(folder, answer["why"])
         except TimeoutError as error:
@@ -117,7 +117,7 @@ class Folders:
         return find_trouble(folder, paths, self._timeout_s, stop)
 
 
-def walk(root: Path, denied: dict[str, str] | None = None) -> list[FileFacts]:
+def walk(root: Path, denied: dict[str, Why] | None = None) -> list[FileFacts]:
     """Every audio file below a music folder, sorted by path; `denied` is filled as in `Listing`.
 
     Which files: `embedder.folders`. Looks itself, and so hangs where the folder does.

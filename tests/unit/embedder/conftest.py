@@ -8,6 +8,7 @@ from contextlib import nullcontext
 import pytest
 
 from embedder import listening
+from embedder.folders import Why
 from embedder.source import Folders, Listing, walk
 from embedder.workers import Workers
 from tests.unit.embedder.sounds import Recordings
@@ -37,7 +38,7 @@ def list_here(folders: Folders) -> list[Listing]:
     """As `Folders.listings`, in this process, where a test can let the system calls fail."""
     listings = {}
     for folder in folders._folders:
-        denied: dict[str, str] = {}
+        denied: dict[str, Why] = {}
         files = walk(folder, denied)
         listings[folder.resolve()] = Listing(folder.resolve(), files, denied=denied)
     return list(listings.values())

@@ -32,6 +32,7 @@ def test_a_folder_of_odd_files(tmp_path: Path, shared_workers: None) -> None:
     shelf = Shelf(tmp_path)
     corpus = make_corpus(shelf.music)
     assert len(corpus) >= 40
+    corpus |= dict.fromkeys(("pipe.mp3", "self.mp3", "device.mp3"), False)
     os.mkfifo(shelf.music / "pipe.mp3")
     (shelf.music / "loop").symlink_to(shelf.music)
     (shelf.music / "self.mp3").symlink_to(shelf.music / "self.mp3")

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from embedder.errors import SourceError
+from embedder.folders import Why
 from embedder.source import Folders, guard, walk
 from tests.unit.embedder.conftest import list_here
 from tests.unit.embedder.test_job import Shelf
@@ -18,8 +19,16 @@ def test_audio_is_found_sorted_and_nothing_else(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp3")
     (tmp_path / "gone.mp3").symlink_to("nowhere")
     (tmp_path / "self.mp3").symlink_to("self.mp3")
+    (tmp_path / "self").symlink_to("self")
+    (tmp_path / "device.mp3").symlink_to("/dev/zero")
     (tmp_path / "folder.mp3").mkdir()
-    found = walk(tmp_path)
+    denied: dict[str, Why] = {}
+    found = walk(tmp_path, denied)
+    assert denied == {
+        "pipe.mp3": ("not-a-file", "it is a pipe"),
+        "device.mp3": ("not-a-file", "it is a device"),
+        "self.mp3": ("unreadable", "Too many levels of symbolic links"),
+    }
     assert [facts.path for facts in found] == ["a.ogg", "b/1.flac", "b/2.MP3"]
     assert found[0].size_bytes == 5
     assert found[0].mtime_ns == (tmp_path / "a.ogg").stat().st_mtime_ns
@@ -113,7 +122,7 @@ def test_an_entry_that_cannot_be_looked_at_is_told_and_the_rest_is_listed(
     (listing,) = list_here(Folders([tmp_path]))
     assert [facts.path for facts in listing.files] == ["a.mp3", "z.mp3"]
     assert set(listing.denied) == {"lost+found", "through.mp3", "long.mp3", "long"}
-    assert listing.denied["lost+found"] == "Permission denied"
+    assert listing.denied["lost+found"] == ("unreadable", "Permission denied")
     assert listing.hides("lost+found/deep/y.mp3")
     assert listing.hides("through.mp3")
     assert not listing.hides("lost.mp3")
