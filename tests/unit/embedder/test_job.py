@@ -215,12 +215,10 @@ def knowledge(data: Path) -> dict[str, tuple[str, float, bytes]]:
         "over another",
     ],
 )
-@pytest.mark.parametrize("workers", [1, 4])
 def test_files_that_change_places_keep_what_was_heard_of_each(
     renames: dict[str, str],
     new: dict[str, int],
     embedded: int,
-    workers: int,
     tmp_path: Path,
     shared_workers: None,
 ) -> None:
@@ -235,8 +233,7 @@ def test_files_that_change_places_keep_what_was_heard_of_each(
         (shelf.music / f"{old}.aside").rename(shelf.music / f"{name}.wav")
     for name, seed in new.items():
         shelf.add(f"{name}.wav", seed, 3.9)
-    library = LibrarySettings(music=(str(shelf.music),), data=str(shelf.data))
-    report = embed(library, EmbeddingSettings(model="timbre", workers=workers)).report
+    report = shelf.run().report
     assert (report.embedded, report.skipped) == (embedded, 0)
     after = knowledge(shelf.data)
     shelf.run()
