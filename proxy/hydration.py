@@ -246,7 +246,8 @@ class Asker:
             markup,
             str(song.get("title") or "")[:_LONGEST_TOLD],
             str(song.get("artist") or "")[:_LONGEST_TOLD],
-            str(song.get("userRating")) == "1",
+            _rating(song.get("userRating")),
+            bool(song.get("starred")),
         )
         if self._shelf is not None:
             self._shelf.put(song_id, seen)
@@ -270,6 +271,11 @@ class Asker:
             return set()
         entries = folders if reply.answer.is_xml else folders.get("musicFolder") or ()
         return {str(entry.get("id")) for entry in entries}
+
+
+def _rating(value: object) -> int:
+    text = str(value)
+    return int(text) if text in ("1", "2", "3", "4", "5") else 0
 
 
 def _failed(done: asyncio.Future[Any]) -> bool:

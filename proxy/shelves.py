@@ -35,7 +35,13 @@ class SeenSong:
     markup: bytes
     title: str
     artist: str
-    is_one_star: bool
+    rating: int = 0
+    is_starred: bool = False
+
+    @property
+    def is_one_star(self) -> bool:
+        """Whether this user never wants to hear it."""
+        return self.rating == 1
 
 
 @dataclass(slots=True)

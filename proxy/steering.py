@@ -36,6 +36,7 @@ from proxy.hydration import Asker, RefusedError, Reply
 from proxy.knowledge import Knowledge, View
 from proxy.listening import Listening, stream_endpoint
 from proxy.logins import Logins
+from proxy.mending import Mending
 from proxy.metrics import Metrics
 from proxy.observation import OBSERVED, OkTap
 from proxy.replay import ReplayedBody
@@ -93,6 +94,7 @@ class Steering:
         self._timer = timer
         self._wall_clock = wall_clock
         self._tastes = tastes
+        self._mending = Mending(tastes, timer, wall_clock)
         self.sessions = Sessions(timer, keeper)
         self._logins = Logins(timer)
         self.shelves = Shelves(timer, self._logins)
@@ -284,7 +286,10 @@ class Steering:
             confirmation.give_up()
         if not gathered.songs:
             raise LeftError("no-songs")
+        looked = await self._mending.look(asked, asker, until_s)
         self._remember(asked, plan, view, session, gathered, seeds)
+        shown = zip(gathered.song_ids, gathered.songs, strict=True)
+        self._mending.learn(asked, session, [*looked, *shown])
         return dress(plan, first, gathered.songs)
 
     async def _confirm(

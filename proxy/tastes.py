@@ -45,6 +45,10 @@ RETURNS: Final = 1.2
 MOST_SONGS: Final = 3000
 MOST_IN_ALL: Final = 100_000
 
+#: A song of one star is looked at again after so long, one of a user's at most in so long.
+LOOK_AGAIN_S: Final = 900.0
+LOOK_NEXT_S: Final = 60.0
+
 #: Memory for what is ready, four bytes a track and user.
 READY_BYTES: Final = 32 * 1024 * 1024
 
@@ -84,8 +88,16 @@ class _Song:
 
 @dataclass(slots=True)
 class _User:
+    """`told_s`: when a star or a rating was last told of (wall clock), not when it was given.
+
+    `gated`: when each song of one star was last looked at, the one longest ago first.
+    """
+
     songs: dict[str, _Song] = field(default_factory=dict)
     at_s: float = 0.0
+    told_s: float = -math.inf
+    looked_s: float = -math.inf
+    gated: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +154,14 @@ class Tastes:
             song.played(at_s)
         elif kind in ("stars", "unstars"):
             song.starred = kind == "stars"
+            kept.told_s = now_s
         elif kind == "rates":
             song.rating = int(value) if math.isfinite(value) and 0 <= value <= 5 else 0
+            kept.told_s = now_s
+            if song.rating == GATED_RATING:
+                kept.gated.setdefault(song_id, -math.inf)
+            else:
+                kept.gated.pop(song_id, None)
         self._want(user)
         self._bound(kept)
 
@@ -158,11 +176,46 @@ class Tastes:
             best = sorted(kept.songs.items(), key=matters, reverse=True)
             before = len(kept.songs)
             kept.songs = dict(best[: self._most_songs * 9 // 10])
+            kept.gated = {song: at_s for song, at_s in kept.gated.items() if song in kept.songs}
             self._songs -= before - len(kept.songs)
         while self._songs > self._most_in_all and len(self._users) > 1:
             user, gone = self._users.popitem(last=False)
             self._songs -= len(gone.songs)
             self._ready.pop(user, None)
+
+    def mended(
+        self, user: str, song_id: str, starred: bool, rating: int, seen_s: float
+    ) -> list[tuple[str, float]]:
+        """Events that would make what is kept of a song agree with how its user sees it.
+
+        `seen_s` is a time of the wall clock before the server was asked: what was told since then
+        may be newer than the song. Of songs of which nothing is kept nothing is learned.
+        """
+        kept = self._users.get(self.key(user))
+        song = None if kept is None else kept.songs.get(song_id)
+        if kept is None or song is None or kept.told_s >= seen_s:
+            return []
+        found: list[tuple[str, float]] = []
+        if song.starred != starred:
+            found.append(("stars" if starred else "unstars", 0.0))
+        if song.rating != rating:
+            found.append(("rates", float(rating)))
+        return found
+
+    def doubted(self, user: str) -> str | None:
+        """A song of one star to look at again, if that is due; it counts as looked at then."""
+        kept = self._users.get(self.key(user))
+        if kept is None or not kept.gated:
+            return None
+        now_s = self._wall_clock()
+        song_id, looked_s = next(iter(kept.gated.items()))
+        # A clock that went back is no reason to wait.
+        if 0 <= now_s - kept.looked_s < LOOK_NEXT_S or 0 <= now_s - looked_s < LOOK_AGAIN_S:
+            return None
+        kept.looked_s = now_s
+        del kept.gated[song_id]
+        kept.gated[song_id] = now_s
+        return song_id
 
     def forget(self, user: Hashable) -> None:
         """Everything of a user, by key."""

@@ -73,6 +73,57 @@ async def test_one_star_never_comes_again_for_that_user(house: House) -> None:
     assert len(seeded) == 5
 
 
+async def test_a_rating_that_was_mended_past_segue_is_learned(tmp_path: Path) -> None:
+    """A song of one star is never chosen, so nobody would see that it is none any more."""
+    async with keep_house(tmp_path) as house:
+        await house.call("setRating", id="song0006", rating=1)
+        await house.call("setRating", id="song0006", rating=4, direct=True)
+        refresh(house)
+        songs = await house.songs("getSimilarSongs", id="song0002", count=50, client="one")
+        assert "song0006" not in {song["id"] for song in songs}
+        asked = house.server.asked("getSong")
+        for _ in range(3):  # it is looked at now and then, not in every call
+            await house.songs("getSimilarSongs", id="song0002", count=1, client="two")
+        assert house.server.asked("getSong") <= asked + 6
+        (user,) = tastes(house)._users.values()
+        assert user.songs["song0006"].rating == 4
+    async with keep_house(tmp_path, server=house.server) as house:
+        (user,) = tastes(house)._users.values()
+        assert user.songs["song0006"].rating == 4
+        refresh(house)
+        songs = await house.songs("getSimilarSongs", id="song0002", count=50, client="three")
+        assert "song0006" in {song["id"] for song in songs}
+
+
+@pytest.mark.parametrize("format_", ["json", "xml"])
+async def test_a_star_that_was_taken_back_past_segue_is_learned(house: House, format_: str) -> None:
+    await house.call("star", id="song0006")
+    await house.call("setRating", id="song0010", rating=2)
+    await house.call("star", id="song0014")
+    await house.call("unstar", id="song0006", direct=True)
+    await house.call("setRating", id="song0010", rating=5, direct=True)
+    answer = await house.call("getSimilarSongs", id="song0002", count=59, f=format_)
+    assert answer.headers["x-segue"] == "steered"
+    (user,) = tastes(house)._users.values()
+    assert not user.songs["song0006"].starred
+    assert user.songs["song0010"].rating == 5
+    assert user.songs["song0014"].starred
+    assert len(user.songs) == 3  # of other songs nothing is learned so
+
+
+async def test_a_star_that_comes_while_songs_are_fetched_stays(house: House) -> None:
+    """The song that was fetched before it says otherwise."""
+    await house.call("star", id="song0006")
+    await house.call("unstar", id="song0006", direct=True)
+    house.server.delay_s["getSong"] = 0.2
+    call = asyncio.create_task(house.songs("getSimilarSongs", id="song0002", count=50))
+    await asyncio.sleep(0.1)
+    await house.call("star", id="song0006")
+    await call
+    (user,) = tastes(house)._users.values()
+    assert user.songs["song0006"].starred
+
+
 @pytest.mark.parametrize(("mode", "learns", "writes"), [
     ("on", True, True), ("memory", True, False), ("off", False, False),
 ])  # fmt: skip

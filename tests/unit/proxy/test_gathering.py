@@ -47,7 +47,7 @@ class Upstream:
     ) -> list[SeenSong | Missing]:
         if self._error is not None:
             raise self._error
-        return [SeenSong(song_id.encode(), "", "", False) for song_id in song_ids]
+        return [SeenSong(song_id.encode(), "", "") for song_id in song_ids]
 
 
 async def gathered(

@@ -22,7 +22,7 @@ class Clock:
 
 
 def seen(markup: bytes) -> SeenSong:
-    return SeenSong(markup, "", "", False)
+    return SeenSong(markup, "", "")
 
 
 def shelf(

@@ -14,7 +14,7 @@ from catalog.links import Links
 from proxy.calls import Identity
 from proxy.knowledge import View
 from proxy.recorder import Recorder
-from proxy.tastes import HOUSE_S, PLAY_HALF_LIFE_S, Tastes, Tasting
+from proxy.tastes import HOUSE_S, LOOK_AGAIN_S, PLAY_HALF_LIFE_S, Tastes, Tasting
 from ranker.taste import Taste
 from tests.unit.ranker.library import styled
 
@@ -76,6 +76,41 @@ def test_a_star_taken_back_and_a_rating_set_anew_are_no_taste(view: View) -> Non
     taste = ready(tastes, "bob", view)
     assert not len(taste.rows)
     assert not taste.gated
+
+
+def test_what_a_song_says_mends_what_was_kept(view: View) -> None:
+    clock = Clock()
+    tastes = Tastes(wall_clock=clock)
+    tastes.note("bob", "stars", "s1", 0, NOW_S)
+    tastes.note("bob", "rates", "s1", 1, NOW_S - DAY_S)
+    clock.now_s += 1
+    assert tastes.mended("bob", "s1", False, 4, NOW_S) == []  # seen before, maybe
+    later = NOW_S + 0.5
+    assert tastes.mended("bob", "s1", False, 4, later) == [("unstars", 0.0), ("rates", 4.0)]
+    assert tastes.mended("bob", "s1", True, 1, later) == []
+    assert tastes.mended("bob", "s2", True, 1, later) == []
+    assert tastes.mended("eve", "s1", True, 1, later) == []
+
+
+def test_songs_of_one_star_are_looked_at_in_turn_and_seldom() -> None:
+    clock = Clock()
+    tastes = Tastes(wall_clock=clock, most_songs=20)
+    for song in ("s1", "s2", "s3"):
+        tastes.note("bob", "rates", song, 1, NOW_S)
+    tastes.note("bob", "rates", "s2", 3, NOW_S)
+    looked = []
+    for _ in range(int(LOOK_AGAIN_S) // 10):
+        looked.append(tastes.doubted("bob"))
+        clock.now_s += 10
+    assert looked[0] == "s1"
+    assert [song for song in looked if song] == ["s1", "s3"]
+    clock.now_s += LOOK_AGAIN_S
+    assert tastes.doubted("bob") == "s1"
+    clock.now_s -= 1e8
+    assert tastes.doubted("bob") == "s3"
+    assert tastes.doubted("eve") is None
+    tastes.forget("bob")
+    assert tastes.doubted("bob") is None
 
 
 def test_what_was_played_long_ago_counts_less(view: View) -> None:
