@@ -76,6 +76,20 @@ async def test_two_players_of_one_user_do_not_disturb_each_other(house: House) -
     assert set(at_desk) & set(first)  # what the kitchen was served says nothing at the desk
 
 
+async def test_two_players_that_nothing_tells_apart_are_one_session(house: House) -> None:
+    """Two Feishins of one version and one account: see docs/clients.md."""
+    agent = {"User-Agent": "Feishin/1.0"}
+    first = await ids(house, "getSimilarSongs", id="song0002", count=5, headers=agent)
+    other = await ids(house, "getSimilarSongs", id="song0002", count=5, headers=agent)
+    assert not set(first) & set(other)
+    await house.call("scrobble", id="song0001", submission="false", client="Feishin", headers=agent)
+    await ids(house, "getSimilarSongs", id="song0001", count=5, client="Feishin", headers=agent)
+    await house.call("scrobble", id="song0002", submission="false", client="Feishin", headers=agent)
+    await ids(house, "getSimilarSongs", id="song0002", count=5, client="Feishin", headers=agent)
+    more = await house.songs("getRandomSongs", size=50, client="Feishin", headers=agent)
+    assert house.styles(more[:6]) == {2}  # what was started last, on whichever
+
+
 async def test_two_users_of_one_player_are_two_listeners(house: House) -> None:
     agent = {"User-Agent": "living room"}
     first = await ids(house, "getSimilarSongs", id="song0002", count=5, headers=agent)
