@@ -67,6 +67,8 @@ class DecodingError(EmbedderError):
         super().__init__(f"{REASONS[reason]}: {detail}" if detail else REASONS[reason])
         self.reason = reason
         self.detail = detail or REASONS[reason]
+        #: What was read of the file in vain, and in how many pieces.
+        self.bytes_read = self.reads = 0
 
     def __reduce__(self) -> tuple[type[Self], tuple[str, str]]:
         """Pickled as it was raised: what crosses to another process is the same error."""

@@ -171,7 +171,14 @@ class Listening:
                     self._try_others()
             self._library.record_failure(root_id, file, error.reason, error.detail)
             self._check_trouble(error, self._plan.folders[root_id])
-            self.report = replace(self.report, skipped=self.report.skipped + 1)
+            # What failed may be its twin's hearing, which counts for itself.
+            read = error if future.exception() is not None else future.result()
+            self.report = replace(
+                self.report,
+                skipped=self.report.skipped + 1,
+                bytes_read=self.report.bytes_read + read.bytes_read,
+                reads=self.report.reads + read.reads,
+            )
             result, duration_s, detail = "skipped", 0.0, str(error)
         self._futures.pop((root_id, file.path), None)
         self._progress.advanced(file.path, result, detail)

@@ -32,19 +32,23 @@ _ALIVE_EVERY_S: Final = 1.0
 
 
 class _WatchedSource(LocalSource):
-    """Remembers why a read failed, whatever the decoder makes of it."""
+    """Counts what is read, and remembers why a read failed, whatever the decoder makes of it."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.failure: OSError | None = None
+        self.bytes_read = self.reads = 0
 
     def read_at(self, offset: int, size: int) -> bytes:
         """As in `Source`."""
         try:
-            return super().read_at(offset, size)
+            content = super().read_at(offset, size)
         except OSError as error:
             self.failure = error
             raise
+        self.bytes_read += len(content)
+        self.reads += 1
+        return content
 
 
 class _AskedSource:
@@ -57,14 +61,18 @@ class _AskedSource:
         self._worker = worker
         self.size_bytes = size_bytes
         self.failure: OSError | None = None
+        self.bytes_read = self.reads = 0
 
     def read_at(self, offset: int, size: int) -> bytes:
         """As in `Source`."""
         try:
-            return self._worker.ask_for(offset, size)
+            content = self._worker.ask_for(offset, size)
         except OSError as error:
             self.failure = error
             raise
+        self.bytes_read += len(content)
+        self.reads += 1
+        return content
 
     def close(self) -> None:
         """As in `Source`."""
@@ -77,6 +85,8 @@ class Worker:
         self._connection = connection
         self._strategy = Strategy()
         self._told_s = 0.0
+        #: The file at hand.
+        self._source: _WatchedSource | _AskedSource | None = None
 
     def serve(self) -> None:
         """Answer requests; a closed connection is the end."""
@@ -97,10 +107,10 @@ class Worker:
         return self._connection.recv_bytes()
 
     def _answer(self, path: Path, size_bytes: int | None, likely_known: bool) -> None:
-        source: _WatchedSource | _AskedSource | None = None
+        source = self._source = None
         try:
             asked = None if size_bytes is None else _AskedSource(self, size_bytes)
-            source = asked or _WatchedSource(path)
+            source = self._source = asked or _WatchedSource(path)
             self._read(path, source, likely_known)
         except DecodingError as error:
             cause = source.failure if source is not None else None
@@ -118,6 +128,7 @@ class Worker:
             detail=error.detail,
             errno=None if cause is None else cause.errno,
             strerror="" if cause is None else cause.strerror or "",
+            **self._read_so_far(),
         )
 
     def _read(self, path: Path, source: Source, likely_known: bool) -> None:
@@ -132,8 +143,7 @@ class Worker:
                 duration_s=known.duration_s,
                 tags=asdict(tags),
                 values_per_s=audio.values_per_s,
-                bytes_read=audio.bytes_read,
-                reads=audio.reads,
+                **self._read_so_far(),
             )
             wanted = self._hear()
             if not wanted["decode"]:
@@ -148,8 +158,7 @@ class Worker:
                 rate_hz=excerpts.rate_hz,
                 windows=len(excerpts.windows),
                 facts=None if measured is None else measured.facts,
-                bytes_read=audio.bytes_read,
-                reads=audio.reads,
+                **self._read_so_far(),
             )
             if measured is not None:
                 self._connection.send_bytes(measured.fingerprint.tobytes())
@@ -160,7 +169,13 @@ class Worker:
         now = time.monotonic()
         if now - self._told_s >= _ALIVE_EVERY_S:
             self._told_s = now
-            self._say(kind="alive")
+            self._say(kind="alive", **self._read_so_far())
+
+    def _read_so_far(self) -> dict[str, int]:
+        source = self._source
+        if source is None:
+            return {"bytes_read": 0, "reads": 0}
+        return {"bytes_read": source.bytes_read, "reads": source.reads}
 
     def _say(self, **message: object) -> None:
         self._connection.send_bytes(json.dumps(message).encode())

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import Pipe
 from pathlib import Path
 from types import TracebackType
@@ -98,6 +98,8 @@ class _Process:
         self._timeout_s = timeout_s
         #: Where the bytes of the file at hand come from, when the worker cannot open it.
         self.source: Source | None = None
+        #: What it has read of that file, as far as it told.
+        self.bytes_read = self.reads = 0
         self._connection, theirs = Pipe()
         with theirs, sheltered():
             self._process = subprocess.Popen(
@@ -131,6 +133,8 @@ class _Process:
             if time.monotonic() > end_s:
                 raise TimeoutError(f"it was not done after {most_s:g} s")
             message: dict[str, Any] = json.loads(self.hear_bytes(timeout_s))
+            if "bytes_read" in message:
+                self.bytes_read, self.reads = message["bytes_read"], message["reads"]
             if message["kind"] == "read":
                 self._read(int(message["offset"]), int(message["size"]))
             elif message["kind"] != "alive":
@@ -242,26 +246,29 @@ class Workers:
             DecodingError: the file gives no audio, or its decoder crashed or hung.
             SourceError: the mount below it went away.
         """
+        bytes_read = reads = 0
         for last in (False, True):
             process = self._take()
             try:
                 heard = self._ask(process, root / file.path, choose, source, likely_known)
-            except _DiedError as error:
-                self._discard(process)
-                if last or self._killed:
-                    raise DecodingError(CRASHED, error.how) from error
-            except TimeoutError as error:
-                self._discard(process)
-                raise DecodingError(TIMED_OUT, str(error)) from error
-            except DecodingError:
-                self._idle.put(process)
-                raise
+            except (_DiedError, TimeoutError, DecodingError) as error:
+                bytes_read, reads = bytes_read + process.bytes_read, reads + process.reads
+                if isinstance(error, DecodingError):
+                    self._idle.put(process)
+                else:
+                    self._discard(process)
+                    if isinstance(error, _DiedError) and not (last or self._killed):
+                        continue
+                failure = _failure(error)
+                failure.bytes_read, failure.reads = bytes_read, reads
+                raise failure from error.__cause__ if failure is error else error
             except BaseException:
                 self._discard(process)
                 raise
-            else:
-                self._idle.put(process)
-                return heard
+            self._idle.put(process)
+            return replace(
+                heard, bytes_read=heard.bytes_read + bytes_read, reads=heard.reads + reads
+            )
         raise AssertionError("unreachable")
 
     def _ask(
@@ -273,12 +280,13 @@ class Workers:
         likely_known: bool,
     ) -> Heard:
         process.source = source
+        process.bytes_read = process.reads = 0
         process.say(
             path=str(path),
             size_bytes=None if source is None else source.size_bytes,
             likely_known=likely_known,
         )
-        known = read = process.hear()
+        known = process.hear()
         if known["kind"] == "failed":
             raise _explain(path, known)
         analysers = choose(known["content_key"])
@@ -288,21 +296,21 @@ class Workers:
             process.say(decode=bool(analysers), measure=wanted)
             analyses: tuple[Analysis, ...] = ()
             if analysers:
-                read, analyses = self._analysed(process, path, known["duration_s"], analysers)
+                analyses = self._analysed(process, path, known["duration_s"], analysers)
         tags = {**known["tags"], "genres": tuple(known["tags"]["genres"])}
         return Heard(
             known["content_key"],
             known["duration_s"],
             Tags(**tags),
             analyses,
-            read["bytes_read"],
-            read["reads"],
+            process.bytes_read,
+            process.reads,
         )
 
     def _analysed(
         self, process: _Process, path: Path, duration_s: float, analysers: Sequence[Analyser]
-    ) -> tuple[dict[str, Any], tuple[Analysis, ...]]:
-        """What a worker tells of the sound it decoded, and what the models say of it."""
+    ) -> tuple[Analysis, ...]:
+        """What the models say of the sound that a worker decoded."""
         answer = process.hear()
         if answer["kind"] == "failed":
             raise _explain(path, answer)
@@ -315,7 +323,7 @@ class Workers:
         )
         excerpts = Excerpts(answer["rate_hz"], duration_s, windows, measured=measured)
         try:
-            return answer, hear(analysers, excerpts)
+            return hear(analysers, excerpts)
         except DecodingError:
             raise
         except Exception as error:  # one file's sound must not end the others' run
@@ -336,6 +344,15 @@ class Workers:
         with self._lock:
             self._all.discard(process)
         process.end()
+
+
+def _failure(error: _DiedError | TimeoutError | DecodingError) -> DecodingError:
+    """What a file is listed with."""
+    if isinstance(error, DecodingError):
+        return error
+    if isinstance(error, _DiedError):
+        return DecodingError(CRASHED, error.how)
+    return DecodingError(TIMED_OUT, str(error))
 
 
 def _explain(path: Path, failed: dict[str, Any]) -> Exception:

@@ -58,6 +58,15 @@ def test_a_decoder_that_dies_costs_only_its_file_and_once(shelf: Shelf) -> None:
     assert again.files == {"1-crash.wav": "skipped"}  # until it changes
 
 
+def test_what_is_read_of_a_file_in_vain_is_counted(shelf: Shelf) -> None:
+    before = run(shelf).report
+    assert before.bytes_read == sum(path.stat().st_size for path in shelf.music.iterdir())
+    (shelf.music / "noise.mp3").write_bytes(bytes(range(256)) * 400)
+    found = run(shelf).report
+    assert (found.skipped, found.bytes_read) == (1, 256 * 400)
+    assert found.reads > 0
+
+
 def test_a_hung_read_is_given_up_and_tried_again_in_the_next_run(shelf: Shelf) -> None:
     copy(shelf, "1-hang.wav")
     report = run(shelf).report
