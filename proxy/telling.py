@@ -37,9 +37,10 @@ def as_json(
     seeds: Mapping[str, Named],
     songs: Sequence[ServedSong],
 ) -> Mapping[str, object]:
-    """A list for programs; its time in UTC."""
+    """A list for programs; its time in UTC, None where the clock was beyond all calendars."""
+    at = _local(at_s)
     return {
-        "at": datetime.fromtimestamp(at_s, UTC).isoformat(timespec="seconds"),
+        "at": at.astimezone(UTC).isoformat(timespec="seconds") if at is not None else None,
         "client": client,
         "call": endpoint,
         "seeds": list(seeds),
@@ -118,9 +119,19 @@ def _name(named: Named) -> str:
 
 def _time(at_s: float) -> str:
     """The server's own time: a page without scripts cannot know its reader's."""
-    local = datetime.fromtimestamp(at_s, UTC).astimezone()
-    exact, shown = local.isoformat(timespec="seconds"), local.strftime("%Y-%m-%d %H:%M %Z")
+    at = _local(at_s)
+    if at is None:
+        return "at an unknown time"
+    exact, shown = at.isoformat(timespec="seconds"), at.strftime("%Y-%m-%d %H:%M %Z")
     return f'<time datetime="{html.escape(exact)}">{html.escape(shown)}</time>'
+
+
+def _local(at_s: float) -> datetime | None:
+    """Seconds since 1970 as the server's own time; None for what is in no calendar."""
+    try:
+        return datetime.fromtimestamp(at_s, UTC).astimezone()
+    except (OverflowError, ValueError, OSError):
+        return None
 
 
 def _because(pick: Pick) -> str:
