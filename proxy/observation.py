@@ -102,7 +102,7 @@ def observe(
         if parameters.first("state") in ("starting", "playing"):
             sessions.note_playing(identity, ids[0], at_s, Evidence.REPORT)
     elif endpoint == "scrobble":
-        if parameters.first("submission", "true").lower() == "false":
+        if not parameters.boolean("submission", True):
             sessions.note_playing(identity, ids[-1], at_s, Evidence.REPORT)
         else:
             times = parameters.all("time")

@@ -62,6 +62,14 @@ class Parameters:
         value = int(text)
         return value if -(2**63) <= value < 2**63 else default
 
+    def boolean(self, name: str, default: bool) -> bool:
+        """The first value as yes or no (as Navidrome does); `default` where it is missing or empty.
+
+        "true", "on" and "1" are yes, in whatever case, and anything else is no.
+        """
+        text = self.first(name).lower()
+        return text in ("true", "on", "1") if text else default
+
     def only(self, names: Iterable[str]) -> Parameters:
         """Those with these names, in their order."""
         wanted = frozenset(names)

@@ -179,6 +179,23 @@ def test_scrobbles_of_a_client_without_other_reports_are_followed() -> None:
     ]
 
 
+@pytest.mark.parametrize(("submission", "heard"), [
+    ("true", True), ("TRUE", True), ("1", True), ("on", True), ("", True), (None, True),
+    ("false", False), ("False", False), ("0", False), ("no", False), ("off", False),
+    ("nonsense", False),
+])  # fmt: skip
+def test_a_scrobble_is_a_listen_where_the_server_takes_it_for_one(
+    submission: str | None, heard: bool
+) -> None:
+    notebook = Notebook()
+    sessions = Sessions(Clock(), notebook)
+    word = {} if submission is None else {"submission": submission}
+    report(sessions, "scrobble", 5, id="x", **word)
+    told = {kind for _, kind, _, _ in notebook.kept}
+    assert ("plays" in told) is ("completes" in told) is heard
+    assert (playing(sessions.peek(FEISHIN)) == "x") is not heard
+
+
 def test_what_was_heard_counts_for_hours_and_is_bounded() -> None:
     session = Session()
     for number in range(3 * HEARD_KEPT):
