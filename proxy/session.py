@@ -29,8 +29,10 @@ HEARD_KEPT: Final = 500
 PLAYS_KEPT: Final = 100
 SERVED_KEPT: Final = 2000
 
-#: Members of pools: an evening of AutoDJ's. Each of them is looked at in each call.
-OFFERED_KEPT: Final = 600
+#: Members of pools: an evening of AutoDJ's. Where the oldest of them are forgotten as others come,
+#: pools never settle, and each brings songs that were not shown a moment ago (with 600 kept of a
+#: library of 10,000, eleven of fifty).
+OFFERED_KEPT: Final = 2000
 
 #: Between the songs of a queue, where it is told as one text.
 QUEUE_SEPARATOR: Final = "\n"

@@ -304,7 +304,11 @@ class Steering:
     ) -> tuple[Reply, Sequence[int]]:
         """The upstream's word that this login is good; from here on what is kept may be used."""
         try:
-            first, seen = await confirm(asker, view, seeds)
+            if shelf is not None and not plan.seed_id:
+                # Known, and the seed is what this very user was seen to play: the least call does.
+                first, seen = await asker.ask("ping"), seeds
+            else:
+                first, seen = await confirm(asker, view, seeds)
         except RefusedError:
             self._logins.forget(login)
             raise
