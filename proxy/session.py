@@ -86,6 +86,13 @@ class Play:
     ended_s: float | None = None
     completed: bool = False
 
+    @property
+    def is_skipped(self) -> bool:
+        """Whether it was left soon."""
+        if self.completed or self.ended_s is None:
+            return False
+        return self.ended_s - self.started_s <= SKIP_MOST_S
+
 
 @dataclass(slots=True)
 class Session:
@@ -195,19 +202,19 @@ class Session:
         self._tell("queues", QUEUE_SEPARATOR.join(self.queue), float(len(self.queue)), at_s)
 
     def skipped_lately(self, now_s: float) -> list[tuple[str, float]]:
-        """Songs left within a minute and never called heard: (song, seconds ago), latest first.
+        """Songs left within a minute and not called heard: (song, seconds ago), latest first.
 
-        Judged when asked, not when the next song starts: the word that a song was heard may
-        come late.
+        The last time that a song was played counts. Judged when asked, not when the next song
+        starts: the word that a song was heard may come late.
         """
-        skips: dict[str, float] = {}
-        completed = {play.song_id for play in self.plays if play.completed}
+        last: dict[str, Play] = {}
         for play in reversed(self.plays):
-            if play.ended_s is None or play.song_id in completed or play.song_id in skips:
-                continue
-            if play.ended_s - play.started_s <= SKIP_MOST_S and now_s - play.ended_s <= SKIP_TTL_S:
-                skips[play.song_id] = now_s - play.ended_s
-        return list(skips.items())
+            last.setdefault(play.song_id, play)
+        return [
+            (song_id, now_s - play.ended_s)
+            for song_id, play in last.items()
+            if play.ended_s is not None and now_s - play.ended_s <= SKIP_TTL_S and play.is_skipped
+        ]
 
     def replay(self, events: Iterable[tuple[str, str, float]]) -> None:
         """Take what was kept: (kind, song, time), oldest first. The journal is not told again."""

@@ -276,6 +276,23 @@ def test_a_song_left_soon_and_never_called_heard_is_skipped() -> None:
     assert skips(session, 3 * 3600.0) == []
 
 
+def test_the_last_time_that_a_song_was_played_tells_whether_it_is_skipped() -> None:
+    session = Session()
+    session.note_playing("a", 0, Evidence.REPORT)
+    session.note_completed("a", 200)
+    session.note_playing("b", 200, Evidence.REPORT)
+    session.note_playing("a", 205, Evidence.REPORT)
+    assert skips(session, 206) == ["b"]
+    session.note_playing("c", 290, Evidence.REPORT)
+    session.note_playing("a", 500, Evidence.REPORT)
+    session.note_playing("d", 505, Evidence.REPORT)
+    assert skips(session, 506) == ["a", "b"]  # heard in full an hour ago, not wanted now
+    session.note_playing("b", 800, Evidence.REPORT)
+    assert skips(session, 801) == ["a"]  # taken up again
+    session.note_playing("d", 1000, Evidence.REPORT)
+    assert skips(session, 1001) == ["a"]  # and listened to
+
+
 def test_what_plays_now_is_not_skipped_yet() -> None:
     session = Session()
     session.note_playing("a", 0, Evidence.STARTS)
