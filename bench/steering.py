@@ -11,7 +11,9 @@ answer to the same call (needs Navidrome). Its own answer to getSimilarSongs is 
 agent from outside; for a listener who has starred songs of the artist it has songs, and this is
 what steered answers are compared with (the empty one's time is told as well). Before each cold call
 the listener hears a song, which drops all songs kept of them; "salted anew": with a login that was
-never seen, as of clients that salt each call. Warm: the same call was answered a moment ago.
+never seen, as of clients that salt each call. Warm: the same call was answered a moment ago. The
+floor of a cold call is what the server alone takes for getSong of the same songs, by a client that
+does nothing else, at that number of calls at once which is quickest.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
+from bench.bare import Bare, connected
 from bench.thousands import fill
 from demo.library import compose_library
 from demo.segue import Segue, wait_until_linked
@@ -58,18 +61,22 @@ class _Caller:
         self, endpoint: str, *, salt: str = "", **parameters: str | int
     ) -> tuple[float, Mapping[str, str], bytes]:
         """(milliseconds, headers, body) of one call; the login with a salt, or in clear."""
+        target = self.target(endpoint, salt=salt, **parameters)
+        started = time.perf_counter()
+        self._connection.request("GET", target)
+        response = self._connection.getresponse()
+        body = response.read()
+        return (time.perf_counter() - started) * 1000, dict(response.getheaders()), body
+
+    def target(self, endpoint: str, *, salt: str = "", **parameters: str | int) -> str:
+        """Path and query of a call."""
         login = {"u": self._account.username, "v": "1.16.1", "c": "bench", "f": "json"}
         if salt:
             token = hashlib.md5((self._account.password + salt).encode())
             login |= {"t": token.hexdigest(), "s": salt}
         else:
             login["p"] = self._account.password
-        query = urlencode({**login, **parameters})
-        started = time.perf_counter()
-        self._connection.request("GET", f"/rest/{endpoint}.view?{query}")
-        response = self._connection.getresponse()
-        body = response.read()
-        return (time.perf_counter() - started) * 1000, dict(response.getheaders()), body
+        return f"/rest/{endpoint}.view?{urlencode({**login, **parameters})}"
 
 
 @contextlib.contextmanager
@@ -169,6 +176,9 @@ _LARGE: Final = (
 #: eleventh held songs that were not kept yet.
 _WARMING: Final = 16
 
+#: So many calls at once are tried for the floor.
+_AT_ONCE: Final = (2, 4, 12, 24)
+
 #: The server goes on for a while after it has answered a report.
 _CALM_S: Final = 0.03
 
@@ -196,10 +206,12 @@ def run_large(songs: int = 10_000, rounds: int = 40) -> list[dict[str, object]]:
             with segue.serve() as server:
                 linked = wait_until_linked(server, songs)
                 direct, steered = _Caller(running.url, ADMIN), _Caller(server.url, ADMIN)
-                rows = [
-                    {"songs": songs, "linked": linked, **row}
-                    for row in _compare(direct, steered, rounds, (running.server.pid, server.pid))
-                ]
+                pids = (running.server.pid, server.pid)
+                with connected(running.url, max(_AT_ONCE)) as bare:
+                    rows = [
+                        {"songs": songs, "linked": linked, **row}
+                        for row in _compare(direct, steered, bare, rounds, pids)
+                    ]
                 return [
                     *rows,
                     {"call": "segue serve, resident MB", "p50": _resident_mb(server.pid)},
@@ -207,7 +219,7 @@ def run_large(songs: int = 10_000, rounds: int = 40) -> list[dict[str, object]]:
 
 
 def _compare(
-    direct: _Caller, steered: _Caller, rounds: int, pids: Sequence[int]
+    direct: _Caller, steered: _Caller, bare: Bare, rounds: int, pids: Sequence[int]
 ) -> Iterator[dict[str, object]]:
     """Times by the clock, and what the processors of both servers did for a call."""
     listed = json.loads(direct.call("search3", query="", songCount=_PLAYED, albumCount=0,
@@ -232,9 +244,15 @@ def _compare(
                     if label == "own":
                         answer = direct.call(endpoint, **asked)[2]
                     else:
-                        _steered(steered, endpoint, asked, salt)
+                        body = _steered(steered, endpoint, asked, salt)
                 if turn >= 3:
                     costs.setdefault(label, []).append(cost)
+            shown = [direct.target("getSong", id=song_id) for song_id in _ids(body)]
+            for at_once in _AT_ONCE:
+                with _costing(pids) as cost:
+                    bare.fetch(shown, at_once)
+                if turn >= 3:
+                    costs.setdefault(f"floor: the same songs, {at_once} at once", []).append(cost)
             if warm_goal is not None:
                 for _ in range(_WARMING):
                     _steered(steered, endpoint, asked, "kept")
@@ -242,22 +260,30 @@ def _compare(
                     _steered(steered, endpoint, asked, "kept")
                 if turn >= 3:
                     costs.setdefault("warm", []).append(cost)
-        shown = " ".join(f"{name}={value}" for name, value in parameters.items())
+        floors = sorted((_p50(costs[label]), label) for label in costs if "floor" in label)
+        for _, label in floors[1:]:
+            del costs[label]
+        named = " ".join(f"{name}={value}" for name, value in parameters.items())
         own = costs.pop("own")
-        base = statistics.median(cost.ms for cost in own)
+        base = _p50(own)
         for label, values in costs.items():
             times = [cost.ms for cost in values]
             yield {
-                "call": f"{endpoint} {shown}, {label}",
+                "call": f"{endpoint} {named}, {label}",
                 "songs in own answer": answer.count(b'"isDir"'),
                 "own p50 ms": round(base, 1),
                 "p50 ms": _median(times),
                 "p95 ms": round(statistics.quantiles(times, n=20)[-1], 1),
                 "x own": round(statistics.median(times) / base, 2),
-                "goal": f"<= {warm_goal if label == 'warm' else cold_goal}",
+                "goal": f"<= {warm_goal if label == 'warm' else cold_goal}"
+                * (label in ("cold", "warm")),
                 "CPU ms, own": round(statistics.fmean(cost.cpu_ms for cost in own), 1),
                 "CPU ms": round(statistics.fmean(cost.cpu_ms for cost in values), 1),
             }
+
+
+def _p50(costs: Sequence[_Cost]) -> float:
+    return statistics.median(cost.ms for cost in costs)
 
 
 def _median(times: Sequence[float]) -> float:
@@ -290,11 +316,18 @@ def _busy_ms(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) * 1000 / os.sysconf("SC_CLK_TCK")
 
 
-def _steered(caller: _Caller, endpoint: str, parameters: Mapping[str, Any], salt: str) -> float:
-    milliseconds, headers, _ = caller.call(endpoint, salt=salt, **parameters)
+def _steered(caller: _Caller, endpoint: str, parameters: Mapping[str, Any], salt: str) -> bytes:
+    _, headers, body = caller.call(endpoint, salt=salt, **parameters)
     if headers.get("X-Segue") != "steered":
         raise RuntimeError(f"{endpoint} was not steered: {headers.get('X-Segue')}")
-    return milliseconds
+    return body
+
+
+def _ids(body: bytes) -> list[str]:
+    """The songs of an answer."""
+    envelope = json.loads(body)["subsonic-response"]
+    (listing,) = (value for value in envelope.values() if isinstance(value, dict))
+    return [song["id"] for song in listing["song"]]
 
 
 def _resident_mb(pid: int) -> str:
