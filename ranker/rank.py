@@ -93,7 +93,6 @@ class _Ranking:
         self, mask: NDArray[np.bool_], context: Context, heard: tuple[int, ...], count: int
     ) -> list[Pick]:
         """Up to `count` of the rows in `mask`, after `heard` (latest first)."""
-        allowed = int(np.count_nonzero(mask))
         size, pool = self._full_size(count), max(count * POOL_FACTOR, POOL_LEAST)
         while True:
             scored = self._score(self._candidates(size, mask), context).best(pool)
@@ -111,7 +110,8 @@ class _Ranking:
                 count,
             )
             crowded = pool < _CROWDED_MOST and any(one.crowded for one in placed)
-            if (len(placed) == count and not crowded) or min(size, pool) >= allowed:
+            enough = len(placed) == count and not crowded
+            if enough or min(size, pool) >= int(np.count_nonzero(mask)):
                 return self._picks(scored, placed)
             size, pool = size * 8, pool * 8  # many versions of few recordings
 

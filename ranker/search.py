@@ -26,14 +26,14 @@ Rows = NDArray[np.intp]
 
 #: A library up to so many rows is scored in full as a whole, and as many of a larger one are and
 #: one more for each so many tracks; where more songs are asked for, so many for each.
-FULL: Final = 300
+FULL: Final = 250
 FULL_MOST: Final = 600
 FULL_PER_TRACKS: Final = 1000
 FULL_PER_SONG: Final = 6
 
 #: … and this many times as many where the looks see the score less well, because it is not linear:
 #: of several seeds, or with something unwanted.
-FULL_BENT: Final = 2
+FULL_BENT: Final = 3
 
 #: Of a larger library this part gets the second look.
 SECOND_SHARE: Final = 0.05
@@ -71,7 +71,8 @@ class Coarse:
     """The coarse pass of one call.
 
     Attributes:
-        scores: (n,) float32 near the sum of the linear terms, of what was offered, and of taste.
+        scores: (n,) float32 near the sum of the linear terms, of what was offered or heard, and of
+            taste.
         spread: the deviation of likeness, in which penalties are counted.
         sample: some scores evenly spread over the library, in order, before what was offered and
             taste.
@@ -102,6 +103,12 @@ def coarse_pass(
         held = np.fromiter(context.held_back, np.intp, len(context.held_back))
         rows = held[(held >= 0) & (held < snapshot.n)]
         scores[rows] -= np.float32(settings.held_back * spread)
+    if context.heard_ages_s and settings.heard_lately:
+        # What stays away takes no place of what may come.
+        rows = np.unique(np.array(context.heard, np.intp))
+        rows = rows[(rows >= 0) & (rows < snapshot.n)]
+        away = np.float32(settings.heard_lately * spread)
+        scores[rows] -= away * terms.heard_lately(rows, context)
     taste = context.taste
     if taste is not None:
         if taste.near is not None and settings.taste:
@@ -128,13 +135,12 @@ def candidates(
     looked = max(size, min(max(int(n * SECOND_SHARE), SECOND_LEAST), SECOND_MOST))
     matrix, audio = _coarse(snapshot)
     penalties = _Penalties(query, coarse, settings)
+    off: Float32 | None = None
     if penalties.any:
         rows = top(coarse.scores, looked * _PENALISED, mask)
         scores = coarse.scores.take(rows)
         near = penalties.near(matrix.take(rows, axis=0)[:, :audio], slice(0, audio))
-        # The nearest too: what is unlike in some columns only is told by more of them.
-        off = top(scores - penalties.of(near), looked)
-        at = np.union1d(off, top(scores, looked // 2))
+        at = _worth(scores, penalties.of(near), looked)
         rows, scores, near = rows.take(at), scores.take(at), near.take(at, axis=0)
     else:
         rows = _passing(coarse, looked, mask)
@@ -149,17 +155,28 @@ def candidates(
     scores += np.vecdot(block, direction[seen])  # (r, c) · (c,) -> (r,)
     if penalties.any:
         near += penalties.near(block, seen)
-        scores -= penalties.of(near)
+        off = penalties.of(near)
     if len(rows) > size * THIRD_TIMES:
-        at = top(scores, max(size * THIRD_TIMES, int(looked * THIRD_SHARE)))
-        rows, scores = rows[at], scores[at]
+        at = _worth(scores, off, max(size * THIRD_TIMES, int(looked * THIRD_SHARE)))
+        rows, scores, off = rows.take(at), scores.take(at), None if off is None else off.take(at)
         if query.profile is not None and snapshot.profile is not None:
             known = matrix.shape[1] - audio
             wanted = np.float32(settings.tags) * query.profile[known:]
             scores += np.vecdot(snapshot.profile.take(rows, axis=0)[:, known:], wanted)
         weight = np.float32(settings.genres * coarse.spread)
         scores += weight * terms.genres(snapshot, rows, genres)
-    return rows[top(scores, size)]
+    return rows[top(scores if off is None else scores - off, size)]
+
+
+def _worth(scores: Float32, off: Float32 | None, size: int) -> Rows:
+    """Places of the `size` best after penalties, ascending, and of the nearest in any case.
+
+    What is unlike by some columns only is told by more of them: those that make a song like a skip
+    were seen, those that make it like the seed not all.
+    """
+    if off is None:
+        return top(scores, size)
+    return np.union1d(top(scores - off, size), top(scores, size // 2))
 
 
 class _Penalties:

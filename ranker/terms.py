@@ -35,8 +35,7 @@ KIN: Final = 0.35
 
 HEARD_HALF_LIFE_S: Final = 2 * 3600.0
 
-#: How many tracks have a genre is estimated from about so many; of many seeds so many genres count.
-_GENRE_SAMPLE: Final = 2048
+#: Of many seeds so many genres count.
 MOST_GENRES: Final = 12
 
 _MASK: Final = 2**64 - 1
@@ -94,9 +93,7 @@ def rarities(snapshot: Snapshot, seeds: Sequence[Seed]) -> list[tuple[int, float
         return []
     wanted = {seed.row for seed in seeds if seed.weight > 0}
     codes = sorted({code for row in wanted for code in snapshot.genres[row].tolist()} - {-1})
-    sample = snapshot.genres[:: max(snapshot.n // _GENRE_SAMPLE, 1)]
-    # A track names a genre once: counting all places counts the tracks.
-    found = [(c, 1 - np.count_nonzero(sample == c) / len(sample)) for c in codes[:MOST_GENRES]]
+    found = [(code, 1 - snapshot.genre_shares.get(code, 0.0)) for code in codes[:MOST_GENRES]]
     return sorted(found, key=lambda pair: (pair[1], pair[0]))
 
 

@@ -275,6 +275,7 @@ def test_a_genre_in_common_is_weak_evidence_and_a_rare_one_more(tmp_path: Path) 
     everywhere, rare = [[0, -1, -1]] * 30, [[0, 1, -1], [0, 1, -1]]
     snapshot = styled(tmp_path, [0] * 32, noise=0.0, genres=[*rare, *everywhere])
     found = terms.genres(snapshot, np.arange(32), terms.rarities(snapshot, [Seed(0)]))
+    assert snapshot.genre_shares == {0: 1.0, 1: 2 / 32}
     assert found[1] > 0.9
     assert found[2:].max() < 0.05
     assert rows(rank(snapshot, [Seed(0)], Context(), SETTINGS, 1)) == [1]
@@ -346,8 +347,11 @@ def test_looks_find_what_scoring_everything_finds(tmp_path: Path) -> None:
     snapshot = styled(tmp_path, [i % 16 for i in range(20_000)], profiled=True)
     near = rows(rank(snapshot, [Seed(5)], Context(), SETTINGS, 6, plain=True))
     skipped = Context(heard=(5,), skipped=(near[2], near[5]), skipped_ages_s=(30.0, 60.0))
+    many = tuple(rows(rank(snapshot, [Seed(5)], Context(), SETTINGS, 900, plain=True)))
+    long = Context(heard=many, heard_ages_s=(600.0,) * len(many))
     for seeds, context in (
         ([Seed(5)], Context()),
+        ([Seed(5)], long),
         ([Seed(5), Seed(6)], Context()),
         ([Seed(5), Seed(9, -1)], Context()),
         ([Seed(5), Seed(near[3], -1)], Context()),
