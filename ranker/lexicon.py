@@ -178,7 +178,7 @@ _MEANINGS: Final = {
         "Orchestra, Classical music, String section",
     "choir, choral, chorus, chorale": "Choir, Chant*0.5, A capella*0.5",
     "vocal, vocals, voice, sung": "Singing, Vocal music, Female singing*0.5, Male singing*0.5",
-    "singing, singer, song": "Singing, Vocal music",
+    "singing, singer": "Singing, Vocal music",
     "female voice, female vocals, woman singing": "Female singing, Singing*0.5",
     "male voice, male vocals, man singing": "Male singing, Singing*0.5",
     "acapella, a cappella, beatbox": "A capella, Beatboxing*0.5",

@@ -89,8 +89,9 @@ def wish(words: str, snapshot: Snapshot) -> Wish:
         name: np.array([wanted.get(label.lower(), 0.0) for label in group.labels], np.float32)
         for name, group in snapshot.tag_groups.items()
     }
-    kinds &= ~closed
-    if not kinds and not any(np.any(w) for w in weights.values()):
+    if kinds & closed:
+        kinds = closed = 0  # both: neither
+    if not kinds and not closed and not any(np.any(w) for w in weights.values()):
         raise WordsError(_why_none(words, known, absent, unknown))
     return Wish(weights, kinds, closed, tuple(known), tuple(unknown), tuple(absent))
 

@@ -72,7 +72,7 @@ def rank_words(
     allowed = gates.allowed(snapshot, (), context)
     allowed &= gates.other_recordings(snapshot, np.arange(snapshot.n), (), context)
     meant = _of_kinds(snapshot, asked.kinds)
-    if not asked.total:
+    if asked.kinds and not asked.total:
         allowed &= meant
     of_open_kind = gates.of_open_kind(snapshot, (), replace(context, open_kinds=kinds))
     tiers = [allowed]
@@ -125,7 +125,7 @@ def _scores(snapshot: Snapshot, asked: Wish) -> Float32:
     if asked.kinds:
         score += np.float32(BY_KIND * MOST_Z) * _of_kinds(snapshot, asked.kinds)
         total += BY_KIND
-    score /= np.float32(total)
+    score /= np.float32(max(total, 1e-6))
     if not asked.wants:
         score -= np.float32(_TYPICAL) * _oddness(snapshot)
     return score
@@ -199,7 +199,9 @@ def _because(snapshot: Snapshot, asked: Wish, row: int) -> str:
         return ", ".join([*kinds, *_most(has)])
     if lacks:
         return f"little of {', '.join(_most(lacks))}"
-    return "nearest to the words, none of them strongly"
+    return (
+        "nearest to the words, none of them strongly" if asked.total else "typical of this library"
+    )
 
 
 def _most(found: Mapping[str, float]) -> list[str]:

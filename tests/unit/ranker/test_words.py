@@ -151,6 +151,13 @@ def test_words_may_ask_for_a_kind(tmp_path: Path, words: str, kind: int) -> None
         rank_words(words, tagged(tmp_path / "without", {"sad": SADNESS}), Context(), SETTINGS, 1)
 
 
+def test_all_but_a_kind_is_a_wish_too(tmp_path: Path) -> None:
+    snapshot = tagged(tmp_path, {"sad": [0.1, *SADNESS[1:]]}, [LIVE, 0, 0, 0, 0, 0])
+    assert rows("not live", snapshot) == [5, 4, 3, 2, 1, 0]  # the most typical first
+    pick = rank_words("not live", snapshot, Context(), SETTINGS, 1)[0]
+    assert pick.reasons[0].text == "typical of this library"
+
+
 def test_a_second_song_of_an_artist_gives_way_to_none_of_another_kind(tmp_path: Path) -> None:
     kind = [SEASONAL, SEASONAL, SEASONAL, 0, 0, 0]
     snapshot = tagged(tmp_path, {"christmas": [1, -1, -2, 2.5, 2.4, 2.3]}, kind)
