@@ -102,7 +102,7 @@ class RunReport:
     """One run of the embedding job, in tracks, seconds, bytes and reads (round trips).
 
     `audio_s` is the playing time of what was heard; `error` is "" where all was done. `gone` tracks
-    are known but their files were absent; `forgotten` ones were so too often.
+    are known but their files were absent or gave no audio; `forgotten` ones were so too often.
     """
 
     embedded: int = 0

@@ -18,7 +18,8 @@ from cli.console import count_text
 def standing(library: Library, data: Path) -> dict[str, Any]:
     """The facts, in the shape that `--json` promises.
 
-    `missing`: how many tracks' files are gone, by how many more runs they are kept without them.
+    `missing`: how many tracks' files are gone or give no audio any more, by how many more runs they
+    are kept without them.
     `newer_snapshot`: the one published last, where `segue rollback` put an older one in force.
     `shard`: which part of the music the folder has, null for all of it.
     """
@@ -31,7 +32,7 @@ def standing(library: Library, data: Path) -> dict[str, Any]:
 
 
 def missing_text(facts: dict[str, Any]) -> str:
-    """For example "3 gone (forgotten after 2 more runs …)", "" where none is."""
+    """For example "3 gone or broken (forgotten after 2 more runs …)", "" where none is."""
     missing = facts["missing"]
     if not missing:
         return ""
@@ -41,7 +42,7 @@ def missing_text(facts: dict[str, Any]) -> str:
         when = f"{runs[0]} to {when}"
     gone = sum(one["tracks"] for one in missing)
     apart = f"{HOURS_BETWEEN_MISSING_RUNS:g} hours apart"
-    return f"{gone} gone (forgotten after {when} without them, {apart})"
+    return f"{gone} gone or broken (forgotten after {when} without them, {apart})"
 
 
 def merge_text(shard: str, data: Path) -> str:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from catalog.library import Library, is_away, is_set_aside
-from catalog.tracks import FileFacts, KnownFile, Model
+from catalog.tracks import Failure, FileFacts, KnownFile, Model
 from embedder.errors import PASSING
 from embedder.folders import Why
 from embedder.sharding import ALL, Shard
-from embedder.source import MOST_GONE, Listing, guard
+from embedder.source import FEWEST_GUARDED, MOST_GONE, Listing, guard
 
 Place = tuple[int, str]
 
@@ -120,6 +120,9 @@ class Plan:
     shard: Shard = ALL
     #: What cannot be looked at or is no file, and why.
     denied: Mapping[Place, Why] = field(default_factory=dict)
+    #: Files that are known again as they were, whatever came of them in between.
+    mended: Collection[Place] = frozenset()
+    most_gone: float = MOST_GONE
     #: Tracks of folders that are known and were not listed.
     unlisted: Mapping[int, Mapping[str, KnownFile]] = field(default_factory=dict)
 
@@ -128,8 +131,9 @@ class Plan:
     ) -> int:
         """After a complete run: count the absent files, or with `prune` forget them now.
 
-        `prune_unlisted` forgets the tracks of folders that were not listed. Returns how many tracks
-        were forgotten.
+        A known file that gives no audio any more is counted as well, for it may be half copied; not
+        so where most of a folder's do, which a mount can bring about. `prune_unlisted` forgets the
+        tracks of folders that were not listed. Returns how many tracks were forgotten.
         """
         forgotten = 0
         moved = set(self.recognition.claims.values())
@@ -137,7 +141,9 @@ class Plan:
             left = [path for path, track in tracks.items() if track.track_id not in moved]
             forgotten += library.forget(root_id, left)
         for root_id, paths in self.present.items():
-            library.mark_seen(root_id, paths)
+            failures = library.failures(root_id)
+            broken = self._broken(root_id, failures)
+            library.mark_seen(root_id, [path for path in paths if path not in broken])
             absent = [
                 path
                 for (root, path), track in self.recognition.gone.items()
@@ -147,17 +153,36 @@ class Plan:
                 forgotten += library.forget(root_id, absent)
             else:
                 forgotten += library.mark_missing(root_id, absent)
+            if not self._too_many(root_id, broken):
+                forgotten += library.mark_missing(root_id, broken)
             library.forget_failures(
                 root_id,
                 [
                     one.path
-                    for one in library.failures(root_id)
-                    if one.path not in paths
+                    for one in failures
+                    if (one.path not in paths or (root_id, one.path) in self.mended)
                     and (root_id, one.path) not in self.denied
                     and self.shard.takes(one.path)
                 ],
             )
         return forgotten
+
+    def _broken(self, root_id: int, failures: Sequence[Failure]) -> set[str]:
+        """Files that are there and give no audio; the mount's failures are not theirs."""
+        return {
+            one.path
+            for one in failures
+            if one.reason not in PASSING
+            and (one.path in self.present[root_id] or (root_id, one.path) in self.denied)
+            and (root_id, one.path) not in self.mended
+            and self.shard.takes(one.path)
+        }
+
+    def _too_many(self, root_id: int, broken: Collection[str]) -> bool:
+        places = (self.recognition.known, self.recognition.gone)
+        known = sum(root == root_id for one in places for root, _ in one)
+        lost = sum((root_id, path) in self.recognition.known for path in broken)
+        return known >= FEWEST_GUARDED and lost > self.most_gone * known
 
 
 def make_plan(
@@ -187,6 +212,7 @@ def make_plan(
     gone: dict[Place, KnownFile] = {}
     present: dict[int, Collection[str]] = {}
     denied: dict[Place, Why] = {}
+    mended: set[Place] = set()
     touched: set[Place] = set()
     files = unchanged = known_failures = 0
     for listing in listings:
@@ -205,9 +231,10 @@ def make_plan(
         aside = sum(map(is_set_aside, absent))
         guard(listing.folder, len(tracks) - aside, len(absent) - aside, most_gone)
         gone.update({(root_id, path): track for path, track in absent.items()})
+        recorded = {one.path: one for one in library.failures(root_id)}
         failed = {
-            one.path: (one.size_bytes, one.mtime_ns)
-            for one in library.failures(root_id)
+            path: (one.size_bytes, one.mtime_ns)
+            for path, one in recorded.items()
             if one.reason not in PASSING
         }
         for file in listing.files:
@@ -230,6 +257,8 @@ def make_plan(
                 and track.track_id in complete
             ):
                 unchanged += 1
+                if file.path in recorded:
+                    mended.add((root_id, file.path))
             else:
                 todo.append((root_id, file))
     unlisted: dict[int, Mapping[str, KnownFile]] = {}
@@ -250,5 +279,7 @@ def make_plan(
         present=present,
         shard=shard,
         denied=denied,
+        mended=mended,
+        most_gone=most_gone,
         unlisted=unlisted,
     )

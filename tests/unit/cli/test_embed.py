@@ -80,19 +80,19 @@ def test_embed_then_again_then_similar(segue: Segue, music: Path) -> None:
 def test_what_is_gone_and_forgotten_is_told(
     segue: Segue, music: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("cli.standing.HOURS_BETWEEN_MISSING_RUNS", 6.0)
     monkeypatch.setattr("catalog.library.HOURS_BETWEEN_MISSING_RUNS", 0.0)
     embed = ("embed", "--music", str(music), "--model", "timbre")
     assert "0 copies" in segue(*embed).out
     (music / "Tones" / "1.wav").unlink()
     (music / "copy.wav").write_bytes((music / "Tones" / "2.wav").read_bytes())
     told = segue(*embed).out
-    assert "1 gone (forgotten after 2 more runs without them, 6 hours apart)" in told
+    assert "1 gone or broken (forgotten after 2 more runs without them, 6 hours apart)" in told
     assert "0 embedded, 1 copy, 0 moved" in told
     (music / "Tones" / "3.wav").unlink()
-    assert (
-        "2 gone (forgotten after 1 to 2 more runs without them, 6 hours apart)" in segue(*embed).out
-    )
-    assert "2 gone (forgotten after 1 to 2" in segue("info").out
+    told = segue(*embed).out
+    assert "2 gone or broken (forgotten after 1 to 2 more runs without them, 6 hours apart)" in told
+    assert "2 gone or broken (forgotten after 1 to 2" in segue("info").out
     report = json.loads(segue(*embed, "--json").out)
     assert (report["gone"], report["forgotten"]) == (1, 1)
     assert report["missing"] == [{"tracks": 1, "runs_left": 1}]
@@ -100,7 +100,7 @@ def test_what_is_gone_and_forgotten_is_told(
     assert (info["missing"], info["last_run"]["forgotten"]) == (report["missing"], 1)
     assert "1 forgotten" in segue("info").out
     assert "\n1 forgotten\n" in segue(*embed).out
-    assert " gone (" not in segue(*embed).out + segue("info").out
+    assert " gone or broken (" not in segue(*embed).out + segue("info").out
 
 
 def test_watching_tells_once_that_the_music_is_away(

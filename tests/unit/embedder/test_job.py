@@ -331,6 +331,50 @@ def test_absent_tracks_are_forgotten_only_after_several_complete_runs(
     assert snapshot.n == 5
 
 
+def test_a_known_track_whose_file_is_broken_goes_as_one_that_is_gone(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.run()
+    path = shelf.music / "Artist/Album/04 - Song.wav"
+    whole, facts = path.read_bytes(), path.stat()
+    monkeypatch.setattr("catalog.library.HOURS_BETWEEN_MISSING_RUNS", 0.0)
+    path.write_bytes(whole[:20])  # half copied
+    for _ in range(2):
+        report = shelf.run().report
+        assert (report.gone, report.skipped) == (1, 1)
+    assert len(shelf.tracks()) == 6
+    path.write_bytes(whole)
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    report = shelf.run().report
+    assert (report.gone, report.skipped, report.unchanged) == (0, 0, 6)
+    assert shelf.failures() == []
+    path.write_bytes(b"")
+    for _ in range(MISSING_RUNS_BEFORE_FORGOTTEN):
+        shelf.run()
+    assert len(shelf.tracks()) == 5
+    assert [one.reason for one in shelf.failures()] == ["empty-file"]  # it is listed still
+    snapshot = open_snapshot(shelf.data)
+    assert snapshot is not None
+    assert snapshot.n == 5
+
+
+def test_a_mount_that_gives_garbage_makes_nothing_forgotten(
+    tmp_path: Path, shared_workers: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("catalog.library.HOURS_BETWEEN_MISSING_RUNS", 0.0)
+    shelf = Shelf(tmp_path)
+    for number in range(20):
+        shelf.add(f"{number:02}.wav", number, seconds=0.5)
+    first = shelf.run().snapshot
+    for path in sorted(shelf.music.iterdir())[:11]:
+        path.write_bytes(os.urandom(500))
+    for _ in range(MISSING_RUNS_BEFORE_FORGOTTEN + 1):
+        outcome = shelf.run()
+        assert (outcome.report.gone, outcome.report.skipped) == (0, 11)
+    assert len(shelf.tracks()) == 20
+    assert outcome.snapshot == first
+
+
 def test_a_lost_mount_empties_nothing(shelf: Shelf) -> None:
     published = shelf.run().snapshot
     moved = shelf.music.rename(shelf.music.with_name("unmounted"))
