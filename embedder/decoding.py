@@ -57,6 +57,13 @@ _SMALL_BYTES: Final = 512 * 1024
 #: Where windows cover more of the track than this, all of it is read in order.
 _MOST_HEARD: Final = 0.7
 
+#: Ten seconds of digital silence are fewer bytes (FLAC and WavPack number their packets: 1.5 KB;
+#: speech by AMR has 6), or few packets, so many times each (PCM 108 of one kind, MP3 383 of three).
+_SILENT_BYTES: Final = 2000
+_SILENT_REPEATS: Final = 8
+#: Of tracks up to this length that are read in order anyway all may be looked at.
+_MOST_SEARCHED_S: Final = 120.0
+
 #: Containers whose stated duration is a guess from the bit rate unless a header frame tells it.
 _DURATION_BY_INDEX: Final = frozenset({"mp3", "aac"})
 
@@ -71,7 +78,8 @@ class Recognised:
 
     `content_key` covers codec, rate, channels, the track's duration in ms, how many bytes its
     compressed audio has (in long files of the containers that we read ourselves), and the payload
-    of every codec packet inside one window (the middle one; of long FLAC and Ogg files the first);
+    of every codec packet inside one window (the middle one; of long FLAC and Ogg files the first),
+    and where that one is digital silence of all windows, and of all of a short track;
     no tag, cover or name is in it, so a moved, renamed or retagged file keeps its key. A change
     elsewhere that leaves all of that alone is not seen by it (but by size and time, which make the
     job look again).
@@ -233,9 +241,9 @@ class AudioFile:
             if packets is None:
                 self._leave_to_ffmpeg()
                 packets = self._demuxed(start_s, sparse)
-            told = (start_s, packets)
-            key = self._content_key(duration_s, told)
-        return Recognised(key, duration_s, starts, sparse, told, self._container)
+            told, container = (start_s, packets), self._container
+            key = self._content_key(duration_s, starts, sparse, told)
+        return Recognised(key, duration_s, starts, sparse, told, container)
 
     def fetch(self, most: int = MOST_WINDOWS, known: Recognised | None = None) -> Fetched:
         """Read the packets of up to `most` windows; `known` is what `recognise` gave for as many.
@@ -324,20 +332,63 @@ class AudioFile:
         end = self.origin + math.ceil((start_s + WINDOW_S + TAIL_S) / self.time_base)
         return self._demuxer.packets(first, end, at_once=sparse)
 
-    def _content_key(self, duration_s: float, window: tuple[float, Sequence[AudioPacket]]) -> str:
+    def _content_key(
+        self,
+        duration_s: float,
+        starts: Sequence[float],
+        sparse: bool,
+        window: tuple[float, Sequence[AudioPacket]],
+    ) -> str:
         codec = self.stream.codec_context
         digest = hashlib.blake2b(digest_size=16)
         facts = (codec.name, codec.sample_rate, codec.channels, round(duration_s * 1000))
         digest.update(repr((*facts, self._payload_bytes)).encode())
-        start_s, packets = window
+        packets = self._inside(*window)
+        for packet in packets:
+            digest.update(packet)
+        if not self._telling and duration_s > WINDOW_S and _silent(packets):
+            # As in any other recording: what else is heard of this one has to tell.
+            if not sparse:
+                self.file.fetch(0, self.file.size_bytes)
+                if duration_s <= _MOST_SEARCHED_S:
+                    starts = [
+                        start_s * WINDOW_S for start_s in range(int(duration_s / WINDOW_S) + 1)
+                    ]
+            for start_s in starts:
+                found = self._sought(start_s) if sparse else None
+                if found is None:
+                    self._leave_to_ffmpeg()
+                    found = self._demuxed(start_s, sparse)
+                for packet in self._inside(start_s, found):
+                    digest.update(packet)
+        return f"m{DECODING_VERSION}-{digest.hexdigest()}"
+
+    def _inside(self, start_s: float, packets: Sequence[AudioPacket]) -> list[AudioPacket]:
+        """Those of a window's packets that begin in it.
+
+        Which come before it depends on where the seek landed, which depends on what lies before the
+        audio: they do not count.
+        """
         first = self.origin + math.ceil(start_s / self.time_base)
         end = self.origin + math.ceil((start_s + WINDOW_S) / self.time_base)
+        found: list[AudioPacket] = []
         inside = False
         for packet in packets:
-            # Which packets come before a window depends on where the seek landed, which depends on
-            # what lies before the audio: only those inside count.
             if packet.pts is not None:
                 inside = first <= packet.pts < end
             if inside:
-                digest.update(packet)
-        return f"m{DECODING_VERSION}-{digest.hexdigest()}"
+                found.append(packet)
+        return found
+
+
+def _silent(packets: Sequence[AudioPacket]) -> bool:
+    """Whether a window's packets are those of digital silence, or of one tone: nearly nothing, or
+    the same again and again."""
+    if sum(packet.size for packet in packets) < _SILENT_BYTES:
+        return True
+    kinds: set[bytes] = set()
+    for packet in packets:
+        kinds.add(bytes(packet))
+        if len(kinds) * _SILENT_REPEATS > len(packets):
+            return False
+    return True
