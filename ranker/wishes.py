@@ -61,8 +61,8 @@ def wish(words: str, snapshot: Snapshot) -> Wish:
     """
     if not snapshot.tag_groups:
         raise WordsError(
-            f"the model {snapshot.model.name} gives no tags to match words with: embed with"
-            " efficientat-mn04 (`segue models pull`, extra `torch`)"
+            f"the model {snapshot.model.name} gives no tags to match words with: embed with segue-1"
+            " (pip install -r requirements/embed.txt)"
         )
     labels = {label.lower() for group in snapshot.tag_groups.values() for label in group.labels}
     kinds_there = 0 if snapshot.kind is None else int(np.bitwise_or.reduce(snapshot.kind))
