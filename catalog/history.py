@@ -65,9 +65,10 @@ class Event:
         user: the user as the upstream knows it, in lower case.
         client: the client's name (`c`).
         agent, player: what else tells two players of one user apart.
-        kind: of a session "starts", "completes", "served" or "offered"; of a taste "plays" (the
-            server took it as heard), "stars", "unstars" or "rates" (value: 0…5). Of `QUEUES`,
-            `song_id` is the songs of a queue, one a line.
+        kind: of a session "starts" (value: whether the client said so itself), "reports" (it says
+            so later), "pauses", "stops" (value: where, in seconds), "completes", "served" or
+            "offered"; of a taste "plays" (the server took it as heard), "stars", "unstars" or
+            "rates" (value: 0…5). Of `QUEUES`, `song_id` is the songs of a queue, one a line.
     """
 
     at_s: float

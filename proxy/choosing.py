@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from math import inf
 from typing import Final
 
 import numpy as np
@@ -146,7 +147,7 @@ class Choice:
         says it has queued.
         """
         heard = self._aged_rows(session.heard_lately(RECENTLY_HEARD, now_s))
-        skipped = self._aged_rows(session.skipped_lately(now_s))
+        skipped = self._aged_rows(session.skipped_lately(now_s, self._duration_of))
         served = frozenset(session.served_rows(self._view.links, now_s))
         offered = frozenset(session.offered_rows(self._view.links, now_s))
         playing = self._rows([session.playing.song_id]) if session.playing else []
@@ -187,6 +188,10 @@ class Choice:
     def _tiers(self) -> Iterator[Context]:
         yield self._first
         yield from self._later()
+
+    def _duration_of(self, song_id: str) -> float:
+        row = self._view.links.row(song_id)
+        return inf if row is None else float(self._view.snapshot.duration_s[row])
 
     def _aged_rows(self, songs: Iterable[tuple[str, float]]) -> list[tuple[int, float]]:
         row_of = self._view.links.row

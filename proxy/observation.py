@@ -99,8 +99,13 @@ def observe(
         if parameters.first("mediaType", "song") == "song":
             sessions.note_playing(identity, ids[0], at_s, Evidence.DECISION)
     elif endpoint == "reportPlayback":
-        if parameters.first("state") in ("starting", "playing"):
+        state = parameters.first("state")
+        if state in ("starting", "playing"):
             sessions.note_playing(identity, ids[0], at_s, Evidence.REPORT)
+        elif state == "paused":
+            session.note_paused(ids[0], at_s)
+        elif state == "stopped":
+            session.note_stopped(ids[0], parameters.integer("positionMs", 0) / 1000, at_s)
     elif endpoint == "scrobble":
         if not parameters.boolean("submission", True):
             sessions.note_playing(identity, ids[-1], at_s, Evidence.REPORT)

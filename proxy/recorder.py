@@ -88,7 +88,7 @@ class Recorder:
 
         return take
 
-    def recall(self, identity: Identity) -> Iterable[tuple[str, str, float]]:
+    def recall(self, identity: Identity) -> Iterable[tuple[str, str, float, float]]:
         """What was kept of a session before this start, once `load` has read it."""
         if self._place is None:
             return []
@@ -102,7 +102,7 @@ class Recorder:
         offset_s = self._timer() - self._wall_clock()
         # A clock that jumped back must not put what was played into the future.
         now_s = self._timer()
-        return [(e.kind, e.song_id, min(e.at_s + offset_s, now_s)) for e in events]
+        return [(e.kind, e.song_id, e.value, min(e.at_s + offset_s, now_s)) for e in events]
 
     def load(self) -> None:
         """Read what was kept of the last hours. Blocking; trouble is told, never raised."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import math
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass, field
@@ -49,9 +50,11 @@ LATE_S: Final = 20 * 60.0
 #: Songs that another call of the session is about to answer with are left to it for so long.
 RESERVED_S: Final = 2.0
 
-#: A song left sooner than this is skipped, unless the client says that it was heard.
+#: A song left sooner than this is skipped, unless the client says that it was heard, or it was
+#: played nearly to its end.
 SKIP_MOST_S: Final = 60.0
 SKIP_TTL_S: Final = 2 * 3600.0
+HEARD_SHARE: Final = 0.9
 
 STALE_S: Final = 60.0
 
@@ -79,19 +82,36 @@ class Playing:
 
 @dataclass(slots=True)
 class Play:
-    """A song that was played: from when to when, and whether the client said it was heard."""
+    """A song that was played: from when to when, as far as calls tell.
+
+    Attributes:
+        completed: the client said that it was heard.
+        reported: the client said that it plays. Else it may wait in a queue that was restored, or
+            be the song that a radio was begun from.
+        paused: the client said that it waits.
+        stopped_s, position_s: when the client said that it stopped, and where in the song; a
+            position of 0 is not believed (Feishin's lag).
+    """
 
     song_id: str
     started_s: float
     ended_s: float | None = None
     completed: bool = False
+    reported: bool = False
+    paused: bool = False
+    stopped_s: float = 0.0
+    position_s: float = 0.0
 
-    @property
-    def is_skipped(self) -> bool:
-        """Whether it was left soon."""
-        if self.completed or self.ended_s is None:
+    def is_skipped(self, duration_s: float) -> bool:
+        """Whether it was left soon; it lasts `duration_s`."""
+        if self.ended_s is None or self.completed or not self.reported:
             return False
-        return self.ended_s - self.started_s <= SKIP_MOST_S
+        heard_s = max(self.ended_s - self.started_s, self.position_s)
+        if self.paused and self.position_s:
+            if self.ended_s - self.stopped_s > SKIP_MOST_S:
+                return False  # somebody left, and came back to something else
+            heard_s = self.position_s
+        return heard_s <= SKIP_MOST_S and heard_s < HEARD_SHARE * duration_s
 
 
 @dataclass(slots=True)
@@ -152,6 +172,8 @@ class Session:
         now = self.playing
         if evidence is Evidence.DECISION:
             self.decided = Playing(song_id, at_s, evidence)
+        if evidence is Evidence.REPORT:
+            self._note_reported(song_id, at_s)
         if now is not None and song_id == now.song_id:
             self.playing = Playing(song_id, at_s, max(evidence, now.evidence))
             _touch(self.heard, song_id, at_s, HEARD_KEPT)
@@ -168,8 +190,44 @@ class Session:
             _touch(self.heard, song_id, at_s, HEARD_KEPT)
             if self.plays and self.plays[-1].ended_s is None:
                 self.plays[-1].ended_s = at_s
-            self.plays.append(Play(song_id, at_s))
-            self._tell("starts", song_id, 0.0, at_s)
+            reported = evidence is Evidence.REPORT
+            self.plays.append(Play(song_id, at_s, reported=reported))
+            self._tell("starts", song_id, float(reported), at_s)
+
+    def _note_reported(self, song_id: str, at_s: float) -> None:
+        """The client says that this song plays. It may say so after the next one has begun."""
+        play = self._latest_play(song_id, at_s)
+        if play is None:
+            return
+        if play.ended_s is None:
+            play.position_s = 0.0  # it goes on
+        if not play.reported:
+            play.reported = True
+            if play.ended_s is None and at_s - play.started_s > STALE_S:
+                play.started_s = at_s  # it had waited in a queue that was restored
+            self._tell("reports", song_id, 0.0, at_s)
+
+    def note_paused(self, song_id: str, at_s: float) -> None:
+        """The client says that a song waits."""
+        play = self._latest_play(song_id, at_s)
+        if play is not None and not play.paused:
+            play.paused = True
+            self._tell("pauses", song_id, 0.0, at_s)
+
+    def note_stopped(self, song_id: str, position_s: float, at_s: float) -> None:
+        """The client says where in a song it stopped. It may say so after the next one began."""
+        play = self._latest_play(song_id, at_s)
+        if play is not None and position_s > 0 and position_s != play.position_s:
+            play.stopped_s, play.position_s = at_s, position_s
+            self._tell("stops", song_id, position_s, at_s)
+
+    def _latest_play(self, song_id: str, at_s: float) -> Play | None:
+        """The latest play of a song, if it goes on or ended not long ago."""
+        for play in reversed(self.plays):
+            if play.song_id == song_id:
+                recent = play.ended_s is None or at_s - play.ended_s < STALE_S
+                return play if recent else None
+        return None
 
     def note_streamed(self, song_id: str, at_s: float) -> None:
         """A song began to be sent: for who told nothing better for the length of a long song."""
@@ -201,11 +259,13 @@ class Session:
         self.queue = tuple(song_ids)
         self._tell("queues", QUEUE_SEPARATOR.join(self.queue), float(len(self.queue)), at_s)
 
-    def skipped_lately(self, now_s: float) -> list[tuple[str, float]]:
+    def skipped_lately(
+        self, now_s: float, duration_of: Callable[[str], float] = lambda _: math.inf
+    ) -> list[tuple[str, float]]:
         """Songs left within a minute and not called heard: (song, seconds ago), latest first.
 
         The last time that a song was played counts. Judged when asked, not when the next song
-        starts: the word that a song was heard may come late.
+        starts: the word that a song was heard may come late. `duration_of` gives seconds.
         """
         last: dict[str, Play] = {}
         for play in reversed(self.plays):
@@ -213,15 +273,25 @@ class Session:
         return [
             (song_id, now_s - play.ended_s)
             for song_id, play in last.items()
-            if play.ended_s is not None and now_s - play.ended_s <= SKIP_TTL_S and play.is_skipped
+            if play.ended_s is not None
+            and now_s - play.ended_s <= SKIP_TTL_S
+            and play.is_skipped(duration_of(song_id))
         ]
 
-    def replay(self, events: Iterable[tuple[str, str, float]]) -> None:
-        """Take what was kept: (kind, song, time), oldest first. The journal is not told again."""
+    def replay(self, events: Iterable[tuple[str, str, float, float]]) -> None:
+        """Take what was kept: (kind, song, value, time), oldest first, without telling it again."""
         journal, self.journal = self.journal, None
-        for kind, song_id, at_s in events:
+        for kind, song_id, value, at_s in events:
             if kind == "starts":
                 self.note_playing(song_id, at_s, Evidence.STARTS)
+                if value:
+                    self._note_reported(song_id, at_s)
+            elif kind == "reports":
+                self._note_reported(song_id, at_s)
+            elif kind == "pauses":
+                self.note_paused(song_id, at_s)
+            elif kind == "stops":
+                self.note_stopped(song_id, value, at_s)
             elif kind == "completes":
                 self.note_completed(song_id, at_s)
             elif kind == "queues":

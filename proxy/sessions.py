@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Final, Protocol
 
 from cachetools import TTLCache
@@ -30,8 +31,8 @@ class Keeper(Protocol):
     def journal(self, identity: Identity) -> Journal:
         """Where a session tells what happens."""
 
-    def recall(self, identity: Identity) -> Iterable[tuple[str, str, float]]:
-        """What was kept of a session: (kind, song, time on the sessions' timer), oldest first."""
+    def recall(self, identity: Identity) -> Iterable[tuple[str, str, float, float]]:
+        """What was kept of a session, oldest first: (kind, song, value, time on the timer)."""
 
 
 class Sessions:
@@ -129,6 +130,8 @@ class Sessions:
             if native is not None and native.playing is not None:
                 session.playing = native.playing
                 session.heard = native.heard.copy()
+                if native.plays and native.plays[-1].ended_s is None:
+                    session.plays.append(replace(native.plays[-1]))
                 return
 
     def note_playing(

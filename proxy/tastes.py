@@ -338,6 +338,6 @@ class Tasting:
 
         return take
 
-    def recall(self, identity: Identity) -> Iterable[tuple[str, str, float]]:
+    def recall(self, identity: Identity) -> Iterable[tuple[str, str, float, float]]:
         """What the writer kept."""
         return self._inner.recall(identity) if self._inner is not None else ()

@@ -380,12 +380,14 @@ def scenarios(shared_traces: Path) -> dict[str, list[dict[str, Any]]]:
 
 OTHER = "true-random"
 
-#: Latest first.
+#: Latest first; in no other scenario was any song skipped. The last of these played when the
+#: scenario began, and was left after eight seconds. A song of a restored queue that never played is
+#: not skipped, nor is one that ended or goes on.
 SKIPPED = {
     "skip three songs, listen, like one": [
         "7c8pbQ0CBQj3rcOounGXEH", "3KuQrkCgU83oHMmWOereJO", "0bMvt6bE6r58TVUDs6d7p5",
+        "2gGgkdezsREG8OezaVG2ij",
     ],
-    "AutoDJ on, defaults": [],
 }  # fmt: skip
 
 
@@ -445,4 +447,4 @@ async def test_recorded_sessions(
         assert session.playing is not None
         assert session.playing.song_id == playing
         skipped = [song for song, _ in session.skipped_lately(clock.now_s)]
-        assert scenario not in SKIPPED or skipped == SKIPPED[scenario]
+        assert skipped == SKIPPED.get(scenario, [])

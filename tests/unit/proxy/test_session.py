@@ -191,7 +191,7 @@ def test_a_scrobble_is_a_listen_where_the_server_takes_it_for_one(
     sessions = Sessions(Clock(), notebook)
     word = {} if submission is None else {"submission": submission}
     report(sessions, "scrobble", 5, id="x", **word)
-    told = {kind for _, kind, _, _ in notebook.kept}
+    told = {kind for _, kind, *_ in notebook.kept}
     assert ("plays" in told) is ("completes" in told) is heard
     assert (playing(sessions.peek(FEISHIN)) == "x") is not heard
 
@@ -268,7 +268,7 @@ def skips(session: Session, now_s: float) -> list[str]:
 def test_a_song_left_soon_and_never_called_heard_is_skipped() -> None:
     session = Session()
     for song, at_s in (("a", 0), ("b", 10), ("c", 15), ("d", 200), ("e", 205)):
-        session.note_playing(song, at_s, Evidence.STARTS)
+        session.note_playing(song, at_s, Evidence.REPORT)
     assert skips(session, 206) == ["d", "b", "a"]  # c played for three minutes
     assert session.skipped_lately(206)[0] == ("d", 1.0)
     session.note_completed("d", 207)  # said late: it was heard after all
@@ -293,6 +293,72 @@ def test_the_last_time_that_a_song_was_played_tells_whether_it_is_skipped() -> N
     assert skips(session, 1001) == ["a"]  # and listened to
 
 
+def test_a_song_that_nobody_said_was_playing_is_not_skipped() -> None:
+    """A queue that is restored, a radio begun from a song that does not play."""
+    session = Session()
+    session.note_playing("restored", 0, Evidence.STARTS)
+    session.note_similar(["seed"], 20, 10)
+    session.note_playing("a", 15, Evidence.REPORT)
+    assert skips(session, 16) == []
+    session.note_playing("seed", 17, Evidence.REPORT)  # late, but it did play
+    assert skips(session, 18) == ["seed"]
+
+
+def test_a_song_that_is_resumed_begins_then() -> None:
+    session = Session()
+    session.note_playing("restored", 0, Evidence.STARTS)
+    session.note_playing("restored", 300, Evidence.REPORT)
+    session.note_playing("b", 308, Evidence.REPORT)
+    assert skips(session, 309) == ["restored"]
+
+
+def heard_for(session: Session, now_s: float, duration_s: float) -> list[str]:
+    return [song for song, _ in session.skipped_lately(now_s, lambda _: duration_s)]
+
+
+@pytest.mark.parametrize(("stopped_ms", "duration_s", "skipped"), [
+    ("27000", 27.0, []), ("25000", 27.0, []), ("9000", 27.0, ["a"]), ("0", 28.0, []),
+    ("0", 300.0, ["a"]), ("299000", 300.0, []),
+])  # fmt: skip
+def test_a_short_song_heard_to_its_end_is_not_skipped(
+    stopped_ms: str, duration_s: float, skipped: list[str]
+) -> None:
+    """It lasts less than what counts as left soon. A position of 0 tells nothing."""
+    sessions = Sessions(Clock())
+    elapsed_s = 9 if stopped_ms == "9000" else 27
+    report(sessions, "scrobble", 0, id="a", submission="false")
+    report(sessions, "reportPlayback", elapsed_s, mediaId="a", state="stopped",
+           positionMs=stopped_ms)  # fmt: skip
+    report(sessions, "scrobble", elapsed_s, id="b", submission="false")
+    assert heard_for(sessions.peek(FEISHIN), 30, duration_s) == skipped
+
+
+def test_a_song_that_waited_is_judged_by_what_was_heard_of_it() -> None:
+    """Five seconds, a pause of five minutes, two seconds: it is skipped."""
+    notebook = Notebook()
+    sessions = Sessions(Clock(), notebook)
+    report(sessions, "scrobble", 0, id="a", submission="false")
+    report(sessions, "reportPlayback", 5, mediaId="a", state="paused", positionMs="5000")
+    report(sessions, "reportPlayback", 305, mediaId="a", state="playing", positionMs="5000")
+    report(sessions, "reportPlayback", 307, mediaId="a", state="stopped", positionMs="7000")
+    report(sessions, "scrobble", 308, id="b", submission="false")
+    again = Sessions(Clock(), notebook).peek(FEISHIN)  # after a restart, too
+    for session in (sessions.peek(FEISHIN), again):
+        assert heard_for(session, 309, 200.0) == ["a"]
+    report(sessions, "reportPlayback", 310, mediaId="b", state="paused", positionMs="2000")
+    report(sessions, "reportPlayback", 320, mediaId="b", state="stopped", positionMs="2000")
+    report(sessions, "scrobble", 900, id="c", submission="false")  # who comes back skips nothing
+    assert heard_for(sessions.peek(FEISHIN), 901, 200.0) == ["a"]
+
+
+def test_positions_that_lag_are_not_believed_against_the_clock() -> None:
+    sessions = Sessions(Clock())
+    report(sessions, "scrobble", 0, id="a", submission="false")
+    report(sessions, "reportPlayback", 110, mediaId="a", state="stopped", positionMs="45000")
+    report(sessions, "scrobble", 110, id="b", submission="false")
+    assert heard_for(sessions.peek(FEISHIN), 111, 300.0) == []
+
+
 def test_what_plays_now_is_not_skipped_yet() -> None:
     session = Session()
     session.note_playing("a", 0, Evidence.STARTS)
@@ -303,13 +369,13 @@ class Notebook:
     """A keeper in memory."""
 
     def __init__(self) -> None:
-        self.kept: list[tuple[Identity, str, str, float]] = []
+        self.kept: list[tuple[Identity, str, str, float, float]] = []
 
     def journal(self, identity: Identity):  # type: ignore[no-untyped-def]
-        return lambda kind, song, value, at_s: self.kept.append((identity, kind, song, at_s))
+        return lambda kind, song, value, at_s: self.kept.append((identity, kind, song, value, at_s))
 
-    def recall(self, identity: Identity) -> list[tuple[str, str, float]]:
-        return [(kind, song, at_s) for i, kind, song, at_s in self.kept if i == identity]
+    def recall(self, identity: Identity) -> list[tuple[str, str, float, float]]:
+        return [kept[1:] for kept in self.kept if kept[0] == identity]
 
 
 def test_a_session_is_found_again_by_what_was_kept() -> None:
