@@ -11,7 +11,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -134,13 +134,21 @@ class Library(Analyses, Songs, Runs):
 
     # Music folders
 
-    def root_id(self, folder: Path, *, remote: bool = False, listed: Collection[Path] = ()) -> int:
+    def root_id(
+        self,
+        folder: Path,
+        *,
+        remote: bool = False,
+        listed: Collection[Path] = (),
+        away: Callable[[Path], bool] | None = None,
+    ) -> int:
         """The number of a music folder, registered when new.
 
         A folder that was moved as a whole (another machine, another mount point) is known again by
         what lies in it, if nothing lies at its old path any more and that is not `listed` itself:
         by any of 50 files where its name is the same, by half of them where it is not. One that is
-        `remote`, as a server calls it, is known by its path alone.
+        `remote`, as a server calls it, is known by its path alone. `away` tells whether nothing
+        lies in a folder; the default, `is_away`, hangs where a mount does.
         """
         folder = folder if remote else folder.absolute()
         with self._transaction() as db:
@@ -152,7 +160,7 @@ class Library(Analyses, Songs, Runs):
             same_name_first = sorted(known.items(), key=lambda one: one[0].name != folder.name)
             for old, root in same_name_first if not remote else ():
                 named = old.name == folder.name
-                if old not in listed and is_away(old) and _holds(db, root, folder, named):
+                if old not in listed and (away or is_away)(old) and _holds(db, root, folder, named):
                     db.execute(
                         "UPDATE roots SET folder = ? WHERE root_id = ?",
                         (os.fsencode(folder), root),

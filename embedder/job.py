@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -28,6 +29,7 @@ from embedder.models.registry import Choice, choose_models, load_chosen
 from embedder.plan import Plan, make_plan
 from embedder.progress import SILENT, Progress
 from embedder.publication import Publication
+from embedder.scouts import is_away
 from embedder.settings import EmbeddingSettings
 from embedder.sharding import ALL, Shard
 from embedder.source import Folders, MusicSource
@@ -132,6 +134,7 @@ class _Job:
                 full=task.full,
                 most_gone=1.0 if task.prune else self._settings.most_gone,
                 shard=task.shard,
+                away=partial(is_away, timeout_s=self._settings.timeout_s),
             )
             todo = plan.todo if task.limit is None else plan.todo[: task.limit]
             self._report = replace(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -193,12 +193,14 @@ def make_plan(
     full: bool = False,
     most_gone: float = MOST_GONE,
     shard: Shard = ALL,
+    away: Callable[[Path], bool] = is_away,
 ) -> Plan:
     """Compare the files that there are with what is known. Nothing is written but folders' names.
 
     A file is known by its size and time; a known failure is not tried again until they change,
     unless it may have been the disk's or the mount's. Of a shard only its own files are heard, and
-    only its own count as missing; what is gone anywhere may be found again in it.
+    only its own count as missing; what is gone anywhere may be found again in it. `away` tells
+    whether nothing lies in a folder that was not listed.
 
     Raises:
         SourceError: a folder lost most of its tracks.
@@ -216,7 +218,7 @@ def make_plan(
     touched: set[Place] = set()
     files = unchanged = known_failures = 0
     for listing in listings:
-        root_id = library.root_id(listing.folder, remote=listing.remote, listed=folders)
+        root_id = library.root_id(listing.folder, remote=listing.remote, listed=folders, away=away)
         roots[root_id] = listing.folder
         present[root_id] = paths = {file.path for file in listing.files}
         tracks = library.files(root_id)
@@ -267,7 +269,7 @@ def make_plan(
             continue
         unlisted[root_id] = tracks
         # Their music may be at a new place by now, or there as well.
-        into = gone if is_away(Path(name)) else known
+        into = gone if away(Path(name)) else known
         into.update({(root_id, path): track for path, track in tracks.items()})
     return Plan(
         folders=roots,

@@ -53,19 +53,21 @@ def list_files(folder: Path) -> None:
 def try_files(folder: Path, paths: Sequence[str]) -> None:
     """Tell whether a folder is there and has anything in it, then of each file whether it reads.
 
-    `why` is "" where it does.
+    `why` is "" where it does; `away`: nothing lies there, as far as may be seen.
     """
-    say(kind="folder", why=_look(folder))
+    why, away = _look(folder)
+    say(kind="folder", why=why, away=away)
     for path in paths:
         say(kind="file", why=_try(folder / path))
 
 
-def _look(folder: Path) -> str:
+def _look(folder: Path) -> tuple[str, bool]:
     try:
         with os.scandir(folder) as entries:
-            return "" if next(entries, None) is not None else "it is empty"
+            empty = next(entries, None) is None
     except OSError as error:
-        return error.strerror or str(error)
+        return error.strerror or str(error), not isinstance(error, PermissionError)
+    return "it is empty" if empty else "", empty
 
 
 def _try(path: Path) -> str:

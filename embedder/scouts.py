@@ -25,6 +25,9 @@ _END_S: Final = 0.2
 #: How soon a wish to stop is seen.
 _LOOK_EVERY_S: Final = 0.2
 
+#: Folders beside the music are waited for no longer.
+_MOST_ASIDE_S: Final = 10.0
+
 #: So many other files that cannot be read are not the fault of each.
 FEWEST_TRIED: Final = 2
 
@@ -51,6 +54,17 @@ def find_trouble(
     except TimeoutError as error:
         return str(error)
     return f"{tried} others of its files neither ({last})" if tried >= FEWEST_TRIED else ""
+
+
+def is_away(folder: Path, timeout_s: float) -> bool:
+    """As `catalog.library.is_away`; of a folder that does not answer it is not known, so not so."""
+    try:
+        with closing(
+            ask(min(timeout_s, _MOST_ASIDE_S), None, folder=str(folder), files=[])
+        ) as answers:
+            return any(bool(answer["away"]) for answer in answers)
+    except TimeoutError:
+        return False
 
 
 def ask(

@@ -15,6 +15,9 @@ _LONGEST_WAIT_S: Final = 600.0
 #: The system may lose changes (its queue ran over): all is looked through so often anyway.
 _LOOK_ANYWAY_S: Final = 6 * 3600.0
 
+#: More are a loop.
+_MOST_LINKS: Final = 40
+
 #: File systems of other machines: they tell nobody what changes on them.
 _REMOTE: Final = frozenset(
     {"9p", "afs", "ceph", "cifs", "davfs", "glusterfs", "lustre", "ncpfs", "nfs", "nfs4", "smb3",
@@ -73,9 +76,27 @@ def mount_kind(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str
         lines = mounts.read_text("utf-8", "surrogateescape").splitlines()
     except OSError:
         return ""
-    kind = _kind_at(os.path.abspath(folder), lines)  # noqa: PTH100
-    # Links are followed only where that asks nothing of a network mount, which may hang.
-    return kind if _is_remote(kind) else _kind_at(os.path.realpath(folder), lines)
+    path = os.path.abspath(folder)  # noqa: PTH100
+    for _ in range(_MOST_LINKS):
+        kind = _kind_at(path, lines)
+        # Links are followed only where that asks nothing of a network mount, which may hang.
+        if _is_remote(kind) or (beyond := _follow(path)) is None:
+            return kind
+        path = beyond
+    return ""
+
+
+def _follow(path: str) -> str | None:
+    """Where the first link in a path leads, the rest behind it; None where there is none."""
+    parts = path.split("/")
+    for depth in range(2, len(parts) + 1):
+        place = "/".join(parts[:depth])
+        try:
+            target = os.readlink(place)  # noqa: PTH115
+        except OSError:
+            continue
+        return os.path.normpath(os.path.join(os.path.dirname(place), target, *parts[depth:]))  # noqa: PTH118, PTH120
+    return None
 
 
 def _is_remote(kind: str) -> bool:

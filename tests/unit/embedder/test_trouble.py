@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from catalog.library import Library
 from catalog.settings import LibrarySettings
 from catalog.snapshot import open_snapshot
 from embedder import scouts
@@ -131,3 +132,21 @@ def test_a_stop_does_not_wait_for_a_mount_that_hangs(
         signal.signal(number, before)
         timer.join()
     assert time.monotonic() - began_s < 5.0
+
+
+@pytest.mark.usefixtures("shared_workers")
+def test_a_folder_of_before_that_hangs_hangs_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no music folder any more, but what is known of it is."""
+    shelf = Shelf(tmp_path)
+    for number in range(3):
+        shelf.add(f"{number}.wav", number, seconds=0.5)
+    shelf.run()
+    new = shelf.music.rename(tmp_path / "elsewhere")
+    monkeypatch.setattr(scouts, "COMMAND", HANGING)
+    settings = EmbeddingSettings(model="timbre", timeout_s=1)
+    report = embed(LibrarySettings(music=(str(new),), data=str(shelf.data)), settings).report
+    assert (report.moved, report.copied, report.forgotten) == (0, 3, 0)
+    with Library.open(shelf.data, read_only=True) as library:
+        assert library.count_tracks() == 6
