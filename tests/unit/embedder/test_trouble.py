@@ -19,9 +19,14 @@ from embedder import scouts
 from embedder.errors import SourceError
 from embedder.job import embed
 from embedder.lock import only_job
+from embedder.server import ServerMusic
 from embedder.settings import EmbeddingSettings
 from embedder.source import Folders
+from subsonic.settings import UpstreamSettings
+from subsonic.songs import ServerSong
 from tests.unit.embedder.test_job import Heard, Shelf
+from tests.unit.subsonic.test_download import CONTENT, Handler
+from tests.unit.subsonic.test_download import Server as SongServer
 
 
 class Once(Heard):
@@ -150,3 +155,21 @@ def test_a_folder_of_before_that_hangs_hangs_no_run(
     assert (report.moved, report.copied, report.forgotten) == (0, 3, 0)
     with Library.open(shelf.data, read_only=True) as library:
         assert library.count_tracks() == 6
+
+
+def test_a_server_is_in_trouble_when_it_gives_none_of_several_songs() -> None:
+    folder, paths = Path("server:1"), ["1.mp3", "2.mp3", "3.mp3"]
+    with SongServer(("127.0.0.1", 0), Handler) as server:
+        server.asked = []
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        settings = UpstreamSettings(f"http://127.0.0.1:{server.server_port}", "me", "secret")
+        with ServerMusic(settings) as music:
+            for path in paths:
+                music._songs[folder, path] = ServerSong(path, size_bytes=len(CONTENT))
+            assert music.trouble(folder, paths, threading.Event()) == ""
+            server.mood = "50"  # the account may not any more
+            assert "refused" in music.trouble(folder, paths, threading.Event())
+            assert music.trouble(folder, paths[:1], threading.Event()) == ""
+        server.shutdown()
+        thread.join()
