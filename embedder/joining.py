@@ -26,11 +26,16 @@ _MEASURED: Final = frozenset({FACTS.name, FINGERPRINT.name})
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """What a merge did, how many tracks there are now, and the snapshot in force ("": none)."""
+    """What a merge did, how many tracks there are now, and the snapshot in force ("": none).
+
+    `model` gave its vectors ("": none); `unheard` tracks, which only others heard, are not in it.
+    """
 
     merged: Merged
     tracks: int
     snapshot: str
+    model: str
+    unheard: int
 
 
 def join(
@@ -58,11 +63,13 @@ def join(
                 merged = merge(library, sources, advance=advance)
                 library.note_shard("")
                 models = _models(library)
-                snapshot = ""
-                if models:
-                    publication = Publication(library, data, progress, keep=settings.keep)
-                    snapshot = publication.settle(models, complete=False)
-                return Joined(merged, library.count_tracks(), snapshot)
+                tracks = library.count_tracks()
+                if not models:
+                    return Joined(merged, tracks, "", "", tracks)
+                publication = Publication(library, data, progress, keep=settings.keep)
+                snapshot = publication.settle(models, complete=False)
+                unheard = tracks - library.count_analysed(models[0])
+                return Joined(merged, tracks, snapshot, models[0].name, unheard)
     except OSError as error:
         raise EmbedderError(f"cannot work in {data}: {error.strerror or error}") from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +102,13 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
     _check_model(configuration.embedding.model)
     if configuration.library.source == "server":
         configuration = compose("library", "embedding", "upstream")
+        if not configuration.upstream.username:
+            raise UsageError(
+                'library.source is "server", but upstream.username is not set: an ordinary account'
+                " that may download is needed"
+            )
+    elif not configuration.library.music:
+        raise UsageError("no music folder is set: use --music DIR, or set library.music")
     if configuration.embedding.priority == "low":
         lower_priority()
     # A service manager's stop is as gentle as Ctrl-C.
@@ -172,9 +179,7 @@ def _watch(configuration: Configuration, task: Task, *, as_json: bool) -> int:
         try:
             outcome = _embed(configuration, task, as_json)
         except SourceError as error:
-            # A mount that is away comes back; without any folder nothing ever will.
-            if not (server or folders):
-                raise
+            # A mount that is away comes back.
             if str(error) != trouble:  # once, however often it is looked at
                 say(f"segue: {error}")
             trouble = str(error)
@@ -182,6 +187,8 @@ def _watch(configuration: Configuration, task: Task, *, as_json: bool) -> int:
         if trouble:
             say("segue: the music is there again")
             trouble = ""
+        # All anew, and what is gone now: once, not whenever a file comes.
+        task = replace(task, full=False, prune=False, prune_unlisted=False)
         _tell(outcome, configuration.data, as_json)
         if outcome.interrupted:
             return _EXIT_INTERRUPTED

@@ -36,7 +36,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "\nand the files that could not be analysed, counted by reason."
     )
     parser.add_argument(
-        "--failures", action="store_true", help="list every file that could not be analysed"
+        "--failures",
+        action="store_true",
+        help="list every file that could not be analysed, in JSON as `failed_files`",
     )
     add_data(parser)
     add_json(parser)

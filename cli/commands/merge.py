@@ -22,7 +22,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "\npublishes a snapshot of it all. Files meet by music folder and path; of a file that"
         "\nchanged in between, the later state wins. Order does not matter, doing it again changes"
         "\nnothing, and a merge that was broken off is finished by doing it again. Everything is"
-        "\nchecked before anything is written."
+        "\nchecked before anything is written. A track that was forgotten here comes back from a"
+        "\npart that still knows it: leave parts out that are out of date."
     )
     parser.add_argument("sources", nargs="+", metavar="DIR", help="a data folder to take in")
     add_data(parser)
@@ -51,6 +52,7 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
         )
     if arguments.json:
         facts = {**asdict(joined.merged), "tracks": joined.tracks}
+        facts |= {"model": joined.model or None, "unheard": joined.unheard}
         show_json({**facts, "snapshot": joined.snapshot or None})
         return 0
     merged = joined.merged
@@ -61,5 +63,11 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
     )
     for folder in merged.folders:
         show(f"new music folder {folder}")
+    if joined.model and joined.unheard:
+        show(
+            f"{count_text(joined.unheard, 'track')} of {joined.tracks} cannot be published: not"
+            f" {joined.model}, which most were analysed with, but other models heard them; run"
+            f" `segue embed --model {joined.model}` on them, then merge again"
+        )
     show(f"snapshot {joined.snapshot}" if joined.snapshot else "no snapshot was published")
     return 0

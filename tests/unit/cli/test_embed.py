@@ -128,6 +128,28 @@ def test_watching_tells_once_that_the_music_is_away(
     assert result.out.count("3 unchanged") == 2
 
 
+def test_watching_hears_all_anew_once_not_at_every_look(
+    segue: Segue, music: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embedder.watching.changes", lambda *_, **__: iter([None, None]))
+    embed = ("embed", "--music", str(music), "--model", "timbre", "--watch", "--full")
+    first, second = (line for line in segue(*embed).out.splitlines() if "embedded" in line)
+    assert first.startswith("3 embedded")
+    assert second.startswith("0 embedded")
+
+
+def test_a_run_that_lacks_its_configuration_is_exit_code_2(
+    segue: Segue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = segue("embed")
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert "no music folder is set" in result.err
+    monkeypatch.setenv("SEGUE_LIBRARY__SOURCE", "server")
+    result = segue("embed")
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert "upstream.username is not set" in result.err
+
+
 def test_a_shard_says_what_is_next(segue: Segue, music: Path) -> None:
     embed = ("embed", "--music", str(music), "--model", "timbre", "--data", "p1")
     told = segue(*embed, "--shard", "1/2").out
@@ -173,7 +195,7 @@ def test_skipped_files_are_listed_and_exit_3(segue: Segue, music: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ((), 1, "--music"),
+        ((), 2, "--music"),
         (("--music", "nowhere"), 1, "nowhere"),
         (("--music", "empty"), 1, "empty"),
         (("--music", "empty", "--model", "tmbre"), 2, "timbre"),

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 
 from catalog.library import Library
-from catalog.tracks import Analysis, FileFacts, Tags
+from catalog.tracks import Analysis, FileFacts, Model, Tags
 from tests.unit.cli.conftest import MODEL, Segue
 
 
-def part(data: Path, names: list[str]) -> Path:
+def part(data: Path, names: list[str], model: Model = MODEL) -> Path:
     random = np.random.default_rng(len(names))
     with Library.open(data) as library:
         root = library.root_id(Path("/mnt/music"))
         for name in names:
-            vector = random.standard_normal(MODEL.dim).astype(np.float32)
+            vector = random.standard_normal(model.dim).astype(np.float32)
             library.store(
-                root, FileFacts(name, 1, 1), name, 9.0, Tags(name), [Analysis(MODEL, vector)]
+                root, FileFacts(name, 1, 1), name, 9.0, Tags(name), [Analysis(model, vector)]
             )
     return data
 
@@ -41,6 +41,16 @@ def test_merge_joins_publishes_and_can_be_rolled_back(segue: Segue, tmp_path: Pa
     forward = segue("rollback", listed[0]["version"][:6], "--data", "out")
     assert forward.code == 0
     assert "> " + listed[0]["version"] in segue("rollback", "--list", "--data", "out").out
+
+
+def test_parts_heard_by_different_models_are_told(segue: Segue, tmp_path: Path) -> None:
+    one = part(tmp_path / "1", ["a", "b", "c"])
+    other = part(tmp_path / "2", ["d", "e"], Model("musicnn", "1", dim=4))
+    said = segue("merge", str(one), str(other), "--data", "out")
+    assert said.code == 0
+    assert "2 tracks of 5 cannot be published" in said.out
+    facts = json.loads(segue("merge", str(one), "--data", "out", "--json").out)
+    assert (facts["model"], facts["unheard"], facts["tracks"]) == ("timbre", 2, 5)
 
 
 @pytest.mark.parametrize(
