@@ -32,6 +32,11 @@ _MOST_ASIDE_S: Final = 10.0
 FEWEST_TRIED: Final = 2
 
 
+#: Scouts that hang in the kernel, by what they were asked for: a job that looks again and again
+#: must not fill the memory with them.
+_left_behind: dict[str, subprocess.Popen[bytes]] = {}
+
+
 def find_trouble(
     folder: Path, paths: Sequence[str], timeout_s: float, stop: threading.Event | None = None
 ) -> str:
@@ -73,10 +78,14 @@ def ask(
     """What a scout says, message by message, until it is done or `stop` is set.
 
     Raises:
-        TimeoutError: it said nothing for `timeout_s`; it is left behind.
+        TimeoutError: it said nothing for `timeout_s`, or one before it hangs in the same way still.
         EmbedderError: it does not run.
     """
-    process = _start(json.dumps(wish))
+    wished = json.dumps(wish)
+    if (left := _left_behind.pop(wished, None)) is not None and left.poll() is None:
+        _left_behind[wished] = left
+        raise _silence(timeout_s)
+    process = _start(wished)
     assert process.stdout is not None
     try:
         said = _lines(process.stdout.fileno(), timeout_s, stop)
@@ -97,8 +106,10 @@ def ask(
             process.wait(_END_S)
         if process.poll() is None:
             process.kill()
-            with suppress(subprocess.TimeoutExpired):  # one that hangs in the kernel is left behind
+            try:
                 process.wait(_END_S)
+            except subprocess.TimeoutExpired:
+                _left_behind[wished] = process
 
 
 def _start(wish: str) -> subprocess.Popen[bytes]:
@@ -121,7 +132,7 @@ def _lines(descriptor: int, timeout_s: float, stop: threading.Event | None) -> I
     while stop is None or not stop.is_set():
         if not poll.poll(1000 * (limit_s if stop is None else min(limit_s, _LOOK_EVERY_S))):
             if time.monotonic() - heard_s >= limit_s:
-                raise TimeoutError(f"nothing came from it for {limit_s:g} s")
+                raise _silence(limit_s)
             continue
         piece = os.read(descriptor, 2**20)
         if not piece:
@@ -129,3 +140,7 @@ def _lines(descriptor: int, timeout_s: float, stop: threading.Event | None) -> I
         heard_s, limit_s = time.monotonic(), timeout_s
         *lines, rest = (rest + piece).split(b"\n")
         yield from lines
+
+
+def _silence(limit_s: float) -> TimeoutError:
+    return TimeoutError(f"nothing came from it for {limit_s:g} s")

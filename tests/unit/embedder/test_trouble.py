@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -119,6 +120,28 @@ def test_a_mount_that_hangs_while_it_is_listed_ends_the_run(
         embed(library, settings)
     with only_job(tmp_path / "data"):  # whatever hangs still
         pass
+
+
+def test_looks_at_a_mount_that_hangs_do_not_pile_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with --watch, where nothing ends a process that hangs in the kernel."""
+    started: list[subprocess.Popen[bytes]] = []
+    start = scouts._start
+    monkeypatch.setattr(scouts, "COMMAND", HANGING)
+    monkeypatch.setattr(scouts, "_start", lambda wish: started.append(start(wish)) or started[-1])
+    folders = Folders([tmp_path], timeout_s=0.3)
+    with monkeypatch.context() as hanging:
+        hanging.setattr(subprocess.Popen, "kill", lambda process: None)
+        for _ in range(3):
+            with pytest.raises(SourceError, match="nothing came from it"):
+                folders.listings()
+    assert len(started) == 1
+    started[0].kill()
+    started[0].wait()
+    monkeypatch.undo()
+    (tmp_path / "1.mp3").write_bytes(b"x")
+    assert len(folders.listings()) == 1  # it answers again
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
