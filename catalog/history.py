@@ -8,13 +8,14 @@ learn the names, and `forget` needs none of them in clear.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import secrets
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from catalog.database import Database, plain_text
 from catalog.errors import HistoryError
@@ -33,6 +34,12 @@ APPLICATION_ID: Final = 0x53454748
 
 #: The oldest events go when there are more: some years of a family's listening, some 40 MB.
 MOST_EVENTS: Final = 500_000
+
+#: A clock may be set back by so much and no time is doubted.
+FUTURE_S: Final = 2 * 3600.0
+
+#: What came after the clock had jumped came so long after what was kept before.
+_NEXT_S: Final = 300.0
 
 #: The kind of event that is a client's whole queue: of each player only the last is kept.
 QUEUES: Final = "queues"
@@ -179,24 +186,56 @@ class History(Database):
             if last is not None:
                 db.execute("DELETE FROM events WHERE event_id <= ?", (last - most,))
 
-    def since(self, at_s: float) -> Iterator[KeptEvent]:
-        """Events since then, in the order in which they came."""
+    def since(self, at_s: float, now_s: float = math.inf) -> Iterator[KeptEvent]:
+        """Events since then, in the order in which they came; `now_s` as for `of_kinds`."""
         rows = self._db.execute(
-            "SELECT at_s, user, client, place, kind, song_id, value FROM events"
+            "SELECT event_id, at_s, user, client, place, kind, song_id, value FROM events"
             " WHERE at_s >= ? ORDER BY event_id",
             (at_s,),
         )
-        return (KeptEvent(*row) for row in rows)
+        return (event for event in self._timed(rows, now_s) if event.at_s >= at_s)
 
-    def of_kinds(self, kinds: Sequence[str]) -> Iterator[KeptEvent]:
-        """Events of some kinds, in the order in which they came."""
+    def of_kinds(self, kinds: Sequence[str], now_s: float = math.inf) -> Iterator[KeptEvent]:
+        """Events of some kinds, in the order in which they came.
+
+        What is of the future at `now_s` was kept while the clock was wrong: it gets the time of
+        what was kept before it and goes on from there. What is on disk stays as it is, for it may
+        be this clock that is wrong.
+        """
         marks = ", ".join("?" * len(kinds))
         rows = self._db.execute(
-            "SELECT at_s, user, client, place, kind, song_id, value FROM events"
+            "SELECT event_id, at_s, user, client, place, kind, song_id, value FROM events"
             f" WHERE kind IN ({marks}) ORDER BY event_id",
             tuple(kinds),
         )
-        return (KeptEvent(*row) for row in rows)
+        return self._timed(rows, now_s)
+
+    def _timed(self, rows: Iterable[tuple[Any, ...]], now_s: float) -> Iterator[KeptEvent]:
+        began_s = -math.inf
+        base_s = most_s = now_s
+        for event_id, at_s, *rest in rows:
+            if at_s <= now_s + FUTURE_S:
+                began_s = -math.inf
+                yield KeptEvent(at_s, *rest)
+                continue
+            if began_s == -math.inf:
+                began_s = at_s
+                base_s, most_s = self._around(event_id, now_s)
+            yield KeptEvent(min(base_s + max(at_s - began_s, 0.0), most_s), *rest)
+
+    def _around(self, event_id: int, now_s: float) -> tuple[float, float]:
+        """Between which times an event of the future was kept, as far as others tell."""
+        found = [
+            self._db.execute(
+                f"SELECT at_s FROM events WHERE event_id {side} ? AND at_s <= ?"
+                f" ORDER BY event_id {order} LIMIT 1",
+                (event_id, now_s + FUTURE_S),
+            ).fetchone()
+            for side, order in (("<", "DESC"), (">", "ASC"))
+        ]
+        before, after = (None if row is None else float(row[0]) for row in found)
+        most_s = now_s if after is None else after
+        return (most_s if before is None else min(before + _NEXT_S, most_s)), most_s
 
     def count(self) -> int:
         """How many events are kept."""

@@ -109,15 +109,16 @@ class Recorder:
         try:
             purge_forgotten(self._data)  # nothing of theirs is in memory yet
             with History.open(self._data) as history:
-                since_s = self._wall_clock() - SESSION_TTL_S
+                now_s = self._wall_clock()
+                since_s = now_s - SESSION_TTL_S
                 recalled: dict[_Place, list[KeptEvent]] = {}
-                for event in deque(history.since(since_s), maxlen=MOST_RECALLED):
+                for event in deque(history.since(since_s, now_s), maxlen=MOST_RECALLED):
                     place = (event.user, event.client, event.place)
                     recalled.setdefault(place, []).append(event)
                 user_key, place_key = history.user_key, history.place_key
                 if self._tastes is not None:
                     self._tastes.key = user_key
-                    for event in history.of_kinds(sorted(KINDS)):
+                    for event in history.of_kinds(sorted(KINDS), now_s):
                         self._tastes.note(
                             event.user, event.kind, event.song_id, event.value, event.at_s
                         )

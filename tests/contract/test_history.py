@@ -13,6 +13,7 @@ from catalog.history import FILE_NAME, Event, History
 from proxy.calls import Identity
 from proxy.recorder import MOST_WAITING, Recorder
 from proxy.settings import SteeringSettings
+from proxy.tastes import Tastes
 from tests.contract.conftest import House, keep_house
 
 pytestmark = pytest.mark.anyio
@@ -189,3 +190,52 @@ def test_a_flood_is_bounded_and_a_clock_that_jumps_is_no_harm(tmp_path: Path) ->
     assert events
     assert all(at_s <= 100.0 for *_, at_s in events)
     assert list(recorder.recall(Identity("bob", "other", "agent"))) == []
+
+
+def test_an_evening_with_the_clock_in_the_future_does_not_last_for_ever(tmp_path: Path) -> None:
+    """What was played then is as old as what was kept before and after it."""
+    now_s, year_s = 1_800_000_000.0, 365 * 86_400.0
+    wall = [now_s]
+    identity = Identity("bob", "c", "agent")
+
+    def restarted() -> tuple[Recorder, Tastes]:
+        tastes = Tastes(wall_clock=lambda: wall[0])
+        recorder = Recorder(tmp_path, lambda: 0.0, wall_clock=lambda: wall[0], tastes=tastes)
+        recorder.load()
+        return recorder, tastes
+
+    def played(songs: str) -> None:
+        recorder, _ = restarted()
+        for song in songs:
+            for kind in ("starts", "plays"):
+                recorder.journal(identity)(kind, song, 1.0, 0.0)
+            wall[0] += 200
+            recorder.flush()
+
+    def ages() -> dict[str, float]:
+        recalled = restarted()[0].recall(identity)
+        return {song: -at_s for kind, song, _, at_s in recalled if kind == "starts"}
+
+    played("a")
+    wall[0] += 5 * year_s
+    played("bcd")
+    wall[0] = now_s + 3600
+    found = ages()
+    assert list(found) == ["a", "b", "c", "d"]
+    assert found["a"] == 3600
+    assert 3600 > found["b"] > found["c"] > found["d"] > 1800
+    played("e")
+    wall[0] = now_s + 11 * 3600
+    assert 10 * 3600 < ages()["d"] < 11 * 3600
+    wall[0] = now_s + 7 * 86_400
+    assert ages() == {}
+    (user,) = restarted()[1]._users.values()
+    assert all(song.heard_at_s < now_s + 86_400 for song in user.songs.values())
+
+
+def test_a_history_of_the_future_alone_is_of_now(tmp_path: Path) -> None:
+    with History.open(tmp_path) as history:
+        history.append([Event(9e12, "bob", "c", "", "", "starts", "x")])
+        assert [event.at_s for event in history.since(0, 1e9)] == [1e9]
+        history.append([Event(5e8, "bob", "c", "", "", "starts", "y")])
+        assert [event.at_s for event in history.since(0, 1e9)] == [5e8, 5e8]
