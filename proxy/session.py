@@ -102,8 +102,8 @@ class Play:
     stopped_s: float = 0.0
     position_s: float = 0.0
 
-    def is_skipped(self, duration_s: float) -> bool:
-        """Whether it was left soon; it lasts `duration_s`."""
+    def is_skipped(self, duration_of: Callable[[str], float]) -> bool:
+        """Whether it was left soon; `duration_of` tells how many seconds a song lasts."""
         if self.ended_s is None or self.completed or not self.reported:
             return False
         heard_s = max(self.ended_s - self.started_s, self.position_s)
@@ -111,7 +111,7 @@ class Play:
             if self.ended_s - self.stopped_s > SKIP_MOST_S:
                 return False  # somebody left, and came back to something else
             heard_s = self.position_s
-        return heard_s <= SKIP_MOST_S and heard_s < HEARD_SHARE * duration_s
+        return heard_s <= SKIP_MOST_S and heard_s < HEARD_SHARE * duration_of(self.song_id)
 
 
 @dataclass(slots=True)
@@ -275,7 +275,7 @@ class Session:
             for song_id, play in last.items()
             if play.ended_s is not None
             and now_s - play.ended_s <= SKIP_TTL_S
-            and play.is_skipped(duration_of(song_id))
+            and play.is_skipped(duration_of)
         ]
 
     def replay(self, events: Iterable[tuple[str, str, float, float]]) -> None:
