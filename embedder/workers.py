@@ -67,6 +67,11 @@ _MOST_VALUES_PER_S: Final = 192_000
 _START_S: Final = 60.0
 _END_S: Final = 2.0
 
+#: Processes that hang in the kernel, each with its memory. A job that looks again and again
+#: (`--watch`) starts no more while there are too many.
+_MOST_LEFT_BEHIND: Final = 8
+_left_behind: list[subprocess.Popen[bytes]] = []
+
 #: A file may take so many times as long as it may be silent: some go on for ever.
 _MOST_TIMES: Final = 10
 
@@ -188,8 +193,10 @@ class _Process:
             self._process.wait(0.2)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            with suppress(subprocess.TimeoutExpired):
+            try:
                 self._process.wait(_END_S)
+            except subprocess.TimeoutExpired:
+                _left_behind.append(self._process)
 
 
 class Workers:
@@ -333,6 +340,13 @@ class Workers:
     def _take(self) -> _Process:
         with suppress(queue.Empty):
             return self._idle.get_nowait()
+        hanging = sum(one.poll() is None for one in _left_behind)
+        if hanging >= _MOST_LEFT_BEHIND:
+            raise SourceError(
+                f"{hanging} decoding processes hang at files of the music folder, and"
+                " nothing ends them: it is in trouble; all finished work is kept and nothing was"
+                " forgotten, run again when it is back"
+            )
         process = _Process(self._timeout_s)
         with self._lock:
             self._all.add(process)

@@ -179,6 +179,26 @@ def test_a_file_that_goes_on_and_on_is_given_up(
     assert "not done after 2 s" in shelf.failures()[0].detail
 
 
+def test_decoders_that_nothing_ends_do_not_pile_up(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy(shelf, "1-hang.wav")
+    left: list[subprocess.Popen[bytes]] = []
+    monkeypatch.setattr(workers, "_END_S", 0.1)
+    monkeypatch.setattr(workers, "_MOST_LEFT_BEHIND", 1)
+    monkeypatch.setattr(workers, "_left_behind", left)
+    with monkeypatch.context() as hanging:
+        hanging.setattr(subprocess.Popen, "kill", lambda process: None)
+        with pytest.raises(SourceError, match="1 decoding processes hang"):
+            run(shelf)
+    assert len(left) == 1
+    left[0].kill()
+    left[0].wait()
+    (shelf.music / "1-hang.wav").unlink()
+    run(shelf)
+    assert len(shelf.tracks()) == 4
+
+
 def interrupted(shelf: Shelf, times: int) -> tuple[Outcome | None, float]:
     """A run that is asked to stop when all but what hangs is heard: what it gave, and when."""
     asked_s = time.monotonic()
