@@ -123,6 +123,9 @@ class Choice:
         )
         moment = Context(open_kinds=in_season(month), taste=taste, chance=chance)
         self._first, self._later = self._make_tiers(session, now_s, remembers, moment)
+        playing = frozenset(self._rows([session.playing.song_id]) if session.playing else ())
+        #: Where a client has queued all there is: whoever begins a radio leaves its queue behind.
+        self._beyond = replace(self._first, excluded=playing) if plan.seed_id else None
 
     def hide(self, song_ids: Iterable[str]) -> None:
         """These songs are not shown to this user. Another song of the same track still may be."""
@@ -215,6 +218,9 @@ class Choice:
             picks += rank(snapshot, self._seeds, context, self._ranking, missing)
             if len(picks) >= count:
                 break
+        if not picks and not chosen and self._beyond is not None:
+            context = replace(self._beyond, eligible=eligible)
+            picks = rank(snapshot, self._seeds, context, self._ranking, count)
         songs = links.choose([pick.row for pick in picks], self._mask)
         return [
             Chosen(links.song_id(song), pick)

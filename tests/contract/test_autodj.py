@@ -180,6 +180,21 @@ async def test_a_queue_of_thousands_is_believed(tmp_path: Path) -> None:
         assert not {song["id"] for song in songs} & set(ids[:2500])
 
 
+async def test_a_radio_comes_though_the_whole_library_is_queued(house: House) -> None:
+    """Whoever begins one leaves the queue behind. While anything else is left, that comes alone."""
+    ids = list(house.server.songs)
+    await house.call("savePlayQueue", method="POST", id=ids[:-3], client="Feishin")
+    few = await house.songs("getSimilarSongs", id="song0002", count=20, client="Feishin")
+    assert {song["id"] for song in few} == set(ids[-3:])
+    await house.call("savePlayQueue", method="POST", id=ids, client="Feishin")
+    songs = await house.songs("getSimilarSongs", id="song0002", count=20, client="Feishin")
+    assert len({str(song["id"]) for song in songs} - {"song0002"}) == 20
+    album = house.server.songs["song0002"]["albumId"]
+    assert len(await house.songs("getSimilarSongs", id=album, count=5, client="Feishin")) == 5
+    shuffled = await house.call("getRandomSongs", size=50, client="Feishin")
+    assert shuffled.headers["x-segue"] == "forwarded; reason=no-songs"
+
+
 async def test_a_genre_of_wildcards_holds_nobody_up(house: House) -> None:
     await house.call("scrobble", id="song0004", submission="false", client="Feishin")
     for pattern in ("%" * 500 + "zq", "%c%l%" * 2000, "_%" * 1000):
