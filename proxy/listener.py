@@ -8,12 +8,12 @@ goes away ends its call, and an upgrade to WebSocket becomes a tunnel.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sized
 from functools import partial
 from typing import Any, Final, Protocol, cast
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 from uvicorn.server import ServerState
 
@@ -54,6 +54,22 @@ class Relaying(Protocol):
         ...
 
 
+class _Flow(FlowControl):
+    """Reads nothing while calls wait for their turn, whoever has room for more.
+
+    Else each answer lets in as many calls as one read brings, and who sends without waiting for
+    answers (90,000 calls in ten seconds) fills the memory.
+    """
+
+    def __init__(self, transport: asyncio.Transport, waiting: Sized) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        if not self._waiting:
+            super().resume_reading()
+
+
 class Listener(Reader):
     """A client's connection."""
 
@@ -79,6 +95,7 @@ class Listener(Reader):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.flow = _Flow(transport, self.pipeline)
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -243,9 +260,10 @@ class Listener(Reader):
         self._running = None
         if self.transport.is_closing():
             return
+        following = self.pipeline.pop() if self.pipeline else None
         self.flow.resume_reading()
-        if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
+        if following is not None:
+            self._start_asgi_task(*following)
             return
         # One timer that looks at the clock, not one that is set and cancelled for every call.
         self._idle_since_s = self.loop.time()

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from proxy.listener import Listener
 from proxy.settings import ServerSettings
 from proxy.upstream import Timeouts
-from tests.unit.proxy.wire import Exchange, Proxied, RawUpstream, proxied
+from tests.unit.proxy.wire import Exchange, Proxied, RawUpstream, proxied, read_reply
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("both_ways")]
 
@@ -327,6 +329,30 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
         client.writer.write(b"".join(one % n for n in range(5)))
         for n in range(5):
             assert (await client.send(b"")).body == b"/%d" % n
+
+
+async def test_who_does_not_wait_for_answers_is_not_read_ahead_of() -> None:
+    """Else 90,000 calls in ten seconds were 240 MB of memory."""
+
+    async def slow(exchange: Exchange) -> None:
+        await asyncio.sleep(0.002)
+        exchange.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    def waiting() -> int:
+        return sum(len(one.pipeline) for one in gc.get_objects() if isinstance(one, Listener))
+
+    one = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
+    in_a_read = 256 * 1024 // len(one) + 1
+    async with proxied(RawUpstream(handler=slow)) as proxy:
+        client = await proxy.client()
+        client.writer.write(one * 4 * in_a_read)
+        most = 0
+        for number in range(30):
+            await read_reply(client.reader)
+            if number % 10 == 9:
+                most = max(most, waiting())
+        assert 0 < most <= in_a_read
+        client.writer.close()
 
 
 async def test_a_gigabyte_costs_no_memory_here() -> None:
