@@ -42,7 +42,12 @@ def run(data: Path) -> list[dict[str, object]]:
 
 def _measure(data: Path, n: int) -> dict[str, object]:
     folder = data / f"synthetic-{n}-{DIM}"
-    snapshot = _measured(open_snapshot(folder) or synthesise(folder, n).snapshot)
+    if open_snapshot(folder) is None:
+        synthesise(folder, n)
+    opened = open_snapshot(folder, resident=True)
+    if opened is None:
+        raise RuntimeError(f"nothing was published in {folder}")
+    snapshot = _measured(opened)
     seeds = np.random.default_rng(3).integers(0, n, SEEDS).tolist()
     for array in (snapshot.vectors, snapshot.coarse, snapshot.profile, snapshot.genres):
         if array is not None:

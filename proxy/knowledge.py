@@ -62,7 +62,7 @@ class Knowledge:
             snapshot = (
                 old.snapshot
                 if old is not None and old.snapshot.version == version
-                else open_snapshot(self._data)
+                else open_snapshot(self._data, resident=True)
             )
             if snapshot is None:
                 return False

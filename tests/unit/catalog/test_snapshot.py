@@ -286,3 +286,28 @@ def test_a_hostile_manifest_is_damage_told_in_a_line(manifest: str | None, tmp_p
     assert kept_snapshots(tmp_path) == []
     assert write_snapshot(tmp_path, arrays()) == version
     assert opened(tmp_path).version == version
+
+
+@pytest.mark.parametrize("n", [10, 20_000])
+def test_a_large_coarse_copy_is_held_by_who_ranks_again_and_again(n: int, tmp_path: Path) -> None:
+    vectors = np.random.default_rng(1).standard_normal((n, 64)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    names = dict.fromkeys(("path", "title", "artist", "album"), [""] * n)
+    codes = np.arange(n, dtype=np.int32)
+    write_snapshot(
+        tmp_path,
+        SnapshotArrays(
+            model=Model("ears", "1", 64), vectors=vectors, track_ids=np.arange(n),
+            artist=codes, album=codes, recording=codes, duration_s=np.ones(n, np.float32),
+            year=np.zeros(n, np.int16), text=names, tag_groups={}, coarse=vectors,
+        ),
+    )  # fmt: skip
+    mapped, resident = open_snapshot(tmp_path), open_snapshot(tmp_path, resident=True)
+    assert mapped is not None
+    assert resident is not None
+    assert mapped.coarse is not None
+    assert resident.coarse is not None
+    assert not mapped.coarse.flags.owndata
+    assert resident.coarse.flags.owndata == (n > 10)
+    assert np.array_equal(mapped.coarse, resident.coarse)
+    assert resident.coarse_of_vectors == 64
