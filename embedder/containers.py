@@ -7,7 +7,7 @@ files, a session description (SDP) wait for the network.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
 
 import av
 from av.container import InputContainer
@@ -65,6 +65,12 @@ FORMATS: Final = frozenset(
 
 _CONFINED: Final = {"format_whitelist": ",".join(sorted(FORMATS)), "protocol_whitelist": "none"}
 
+#: Containers of chunks that are a name and a size of four bytes each, in this order, and a body.
+_ORDERS: Final[Mapping[bytes, Literal["little", "big"]]] = {b"RIFF": "little", b"FORM": "big"}
+_FIRST_CHUNK: Final = 12
+_CHUNK_HEAD: Final = 8
+_MOST_CHUNKS: Final = 64
+
 
 def open_container(
     file: CachedFile | View,
@@ -90,3 +96,19 @@ def open_container(
         )
     except av.error.ArgumentError as error:  # what FFmpeg says of a format that is not listed
         raise DecodingError(NOT_AUDIO, "it is in no format of music, or broken") from error
+
+
+def without_padding(file: CachedFile) -> CachedFile | View:
+    """A WAV or AIFF without the zeros behind its chunks: FFmpeg would walk through them in steps of
+    eight bytes, which are minutes in what an unfinished copy or a full disk has left."""
+    order = _ORDERS.get(file.read_at(0, 4))
+    at = _FIRST_CHUNK
+    for _ in range(_MOST_CHUNKS if order else 0):
+        head = file.read_at(at, _CHUNK_HEAD)
+        if len(head) < _CHUNK_HEAD:
+            break
+        if not any(head):
+            return View(file, [(0, at)])
+        size = int.from_bytes(head[4:], order or "little")
+        at += _CHUNK_HEAD + size + size % 2
+    return file

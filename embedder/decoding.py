@@ -25,7 +25,7 @@ import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
-from embedder.containers import open_container
+from embedder.containers import open_container, without_padding
 from embedder.demuxing import BUFFER_BYTES, Demuxer
 from embedder.errors import (
     DOES_NOT_DECODE,
@@ -140,11 +140,12 @@ class AudioFile:
     def _open(self) -> InputContainer:
         seeker = self._seeker
         self.file.seek(0)
+        plain = self.file.read_at(0, 4) in _PLAIN
         return open_container(
-            self.file if seeker is None else seeker.view(),
+            without_padding(self.file) if seeker is None else seeker.view(),
             form=None if seeker is None else seeker.form,
             buffer_bytes=BUFFER_BYTES,
-            options=_LITTLE if self.file.read_at(0, 4) in _PLAIN else {},
+            options=_LITTLE if plain else {},
         )
 
     def _varies(self) -> bool:

@@ -219,6 +219,18 @@ def test_a_file_that_is_mostly_a_hole_is_not_read_for_ever(
         assert audio.bytes_read < 25 * 2**20
 
 
+@pytest.mark.parametrize("suffix", [".wav", ".aiff"])
+def test_zeros_behind_samples_cost_nothing(suffix: str, tmp_path: Path) -> None:
+    path = write(tmp_path / f"padded{suffix}", chirp(70, 22_050), 22_050)
+    whole = fetch(path)
+    os.truncate(path, 20 * 2**30)
+    with AudioFile(path) as audio:
+        known = audio.recognise()
+        assert known.duration_s == whole.duration_s
+        assert len(audio.listen(known).decode().windows) == 6
+        assert audio.bytes_read < 2**25
+
+
 def test_a_missing_file_is_unreadable(tmp_path: Path) -> None:
     with pytest.raises(DecodingError) as caught:
         hear(tmp_path / "gone.mp3")
