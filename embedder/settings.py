@@ -32,7 +32,7 @@ class EmbeddingSettings:
     )
     timeout_s: float = field(
         default=60.0,
-        metadata={"doc": "A file, or a folder that is listed, of which nothing comes for so long is given up."},
+        metadata={"doc": "A file or a listing of which nothing comes for so long is given up."},
     )
     most_gone: float = field(
         default=0.5,
