@@ -14,9 +14,12 @@ from embedder.excerpts import resample
 from embedder.facts import measure
 from embedder.fingerprint import (
     DIM,
+    MOST_TRIMMED_S,
     MOST_WRONG,
     N_BANDS,
     N_FRAMES,
+    disagree,
+    frames,
     heard,
     may_agree,
     profiles,
@@ -197,3 +200,12 @@ def test_real_music_has_its_true_pairs_and_no_false_ones(shared_audio: Path) -> 
         if wrong_bits(rows[a], rows[b], float(seconds[a]), float(seconds[b])) < MOST_WRONG
     }
     assert found == TRUE_PAIRS
+    # And sound tells all others to be two, whatever their tags would say.
+    one, other = np.triu_indices(len(files), 1)
+    near = np.abs(seconds[one] - seconds[other]) <= MOST_TRIMMED_S
+    one, other = one[near], other[near]
+    apart = disagree(frames(rows[one]), frames(rows[other]), seconds[one], seconds[other])
+    assert {
+        frozenset("/".join(files[row].parts[-2:]) for row in pair)
+        for pair in np.stack([one, other], 1)[~apart].tolist()
+    } == TRUE_PAIRS
