@@ -69,6 +69,16 @@ class Database:
                 f"cannot write the {self._noun} {self.path}: {error}{self._advice}"
             ) from error
 
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What SQLite says outside of a transaction, as the room's error for this file."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._error(
+                f"cannot write the {self._noun} {self.path}: {error}{self._advice}"
+            ) from error
+
     def writing(self) -> AbstractContextManager[sqlite3.Connection]:
         """A transaction for who joins two of these files."""
         return self._transaction()

@@ -257,13 +257,15 @@ class History(Database):
 
     def purge(self, users: Collection[bytes]) -> int:
         """Remove all of some users, by their keys; returns how many events that were."""
-        self._db.execute("PRAGMA secure_delete = ON")
+        with self._told():
+            self._db.execute("PRAGMA secure_delete = ON")
         with self._transaction() as db:
             removed = sum(
                 db.execute("DELETE FROM events WHERE user = ?", (user,)).rowcount for user in users
             )
         # What was deleted also leaves the write-ahead log.
-        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with self._told():
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return removed
 
 

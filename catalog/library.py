@@ -30,6 +30,10 @@ MISSING_RUNS_BEFORE_FORGOTTEN: Final = 3
 #: Runs that follow sooner count as one: they have seen the same state of the same mount.
 HOURS_BETWEEN_MISSING_RUNS: Final = 6.0
 
+#: The oldest schema that all that is only read lies in as it does today: whoever serves goes on
+#: doing so after an upgrade, until the next `segue embed` has brought the library up to date.
+_LEAST_READABLE: Final = 2
+
 _BUSY_TIMEOUT_S: Final = 30.0
 
 #: Of a new library. In SQLite's default of 4 KiB each vector and each row of scores (2 KB) takes a
@@ -112,7 +116,7 @@ class Library(Analyses, Songs, Runs):
                 f" {len(MIGRATIONS)}): update Segue"
             )
         if read_only:
-            if version < len(MIGRATIONS):
+            if version < _LEAST_READABLE:
                 raise LibraryError(
                     f"{path} has an older schema ({version}): run `segue embed` once to update it"
                 )
@@ -178,7 +182,7 @@ class Library(Analyses, Songs, Runs):
 
     def tracks(self, root_id: int | None = None) -> Iterator[Track]:
         """All tracks in order of `track_id`, or those of one music folder."""
-        where = "" if root_id is None else "WHERE root_id = ?"
+        where = "WHERE path >= x'01'" + ("" if root_id is None else " AND root_id = ?")
         rows = self._db.execute(
             f"SELECT {_TRACK_COLUMNS} FROM tracks {where} ORDER BY track_id",
             () if root_id is None else (root_id,),
@@ -194,7 +198,8 @@ class Library(Analyses, Songs, Runs):
 
     def count_tracks(self) -> int:
         """How many tracks are known."""
-        return int(self._db.execute("SELECT count(*) FROM tracks").fetchone()[0])
+        row = self._db.execute("SELECT count(*) FROM tracks WHERE path >= x'01'").fetchone()
+        return int(row[0])
 
     def files(self, root_id: int) -> dict[str, KnownFile]:
         """What is remembered of each file of a music folder, by path."""
@@ -335,7 +340,8 @@ class Library(Analyses, Songs, Runs):
                 )
 
     def forget_set_aside(self) -> None:
-        """Forget what was set aside: every file has had its turn."""
+        """Forget what was set aside: every file has had its turn, or has it in another run, which
+        hears it again where nothing else has its content."""
         with self._transaction() as db:
             db.execute(  # by the index over folders and paths
                 "DELETE FROM tracks WHERE root_id IN (SELECT root_id FROM roots)"

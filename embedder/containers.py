@@ -68,6 +68,8 @@ _CONFINED: Final = {"format_whitelist": ",".join(sorted(FORMATS)), "protocol_whi
 #: Containers of chunks that are a name and a size of four bytes each, in this order, and a body.
 _ORDERS: Final[Mapping[bytes, Literal["little", "big"]]] = {b"RIFF": "little", b"FORM": "big"}
 _FIRST_CHUNK: Final = 12
+#: The chunks that hold the sound.
+_SAMPLES: Final = frozenset({b"data", b"SSND"})
 _CHUNK_HEAD: Final = 8
 _MOST_CHUNKS: Final = 64
 
@@ -110,5 +112,7 @@ def without_padding(file: CachedFile) -> CachedFile | View:
         if not any(head):
             return View(file, [(0, at)])
         size = int.from_bytes(head[4:], order or "little")
+        if not size and head[:4] in _SAMPLES:
+            break  # a recorder that was cut off: what follows is its sound, and may begin silent
         at += _CHUNK_HEAD + size + size % 2
     return file

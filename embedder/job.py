@@ -40,16 +40,17 @@ class Task:
     """What a run is asked for, beside what is configured.
 
     At most `limit` files are heard; `full` hears all of them anew; `prune` forgets tracks whose
-    files are gone now, instead of after several runs, however many they are; `prune_unlisted` those
-    of folders that are no music folders any more. Of several machines' work a run does its `shard`,
-    and publishes nothing. `partial` publishes a new model's space though it does not hold all
+    files are gone now, instead of after several runs, however many they are. `all_listed`: what is
+    known of folders that this run does not name is of no music folder any more; `prune` forgets it
+    then, and no change of model waits for it. Of several machines' work a run does its `shard`, and
+    publishes nothing. `partial` publishes a new model's space though it does not hold all
     tracks yet.
     """
 
     limit: int | None = None
     full: bool = False
     prune: bool = False
-    prune_unlisted: bool = False
+    all_listed: bool = False
     partial: bool = False
     shard: Shard = ALL
 
@@ -150,12 +151,14 @@ class _Job:
             with _stop_on_signals(stop):
                 if todo:
                     self._listen(source, plan, todo, stop)
-                self._library.forget_set_aside()
                 broken_off = stop.is_set()
                 complete = not broken_off and len(todo) == len(plan.todo)
+                self._library.forget_set_aside()
                 if complete:
                     forgotten = plan.settle_missing(
-                        self._library, prune=task.prune, prune_unlisted=task.prune_unlisted
+                        self._library,
+                        prune=task.prune,
+                        prune_unlisted=task.prune and task.all_listed,
                     )
                     self._report = replace(self._report, forgotten=forgotten)
                 self._report = replace(self._report, gone=len(self._library.missing()))
@@ -163,7 +166,10 @@ class _Job:
                 self._library.sync()  # what is published must not outlive what it was made of
                 if task.shard.whole:
                     version = self._publication.settle(
-                        self._models, complete=complete, partial=task.partial
+                        self._models,
+                        complete=complete,
+                        partial=task.partial,
+                        left=plan.unlisted if task.all_listed else (),
                     )
         except BaseException as error:
             self._finish(run_id, started, error=str(error) or type(error).__name__)
@@ -175,7 +181,7 @@ class _Job:
             self._choice.reason,
             version,
             stop.is_set(),
-            self._unlisted(plan),
+            self._unlisted(plan) if task.all_listed else {},
             self._publication.waiting,
         )
 

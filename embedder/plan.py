@@ -168,12 +168,18 @@ class Plan:
         return forgotten
 
     def _broken(self, root_id: int, failures: Sequence[Failure]) -> set[str]:
-        """Files that are there and give no audio; the mount's failures are not theirs."""
+        """Files that are there and give no audio any more; the mount's failures are not theirs.
+
+        One that is as it was when it was heard is not broken, whatever became of its decoder.
+        """
         return {
             one.path
             for one in failures
             if one.reason not in PASSING
-            and (one.path in self.present[root_id] or (root_id, one.path) in self.denied)
+            and (
+                (root_id, one.path) in self.recognition.touched
+                or (root_id, one.path) in self.denied
+            )
             and (root_id, one.path) not in self.mended
             and self.shard.takes(one.path)
         }

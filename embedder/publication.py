@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -50,19 +50,29 @@ class Publication:
         self._keep = keep
         self.waiting = 0
 
-    def settle(self, models: Sequence[Model], *, complete: bool, partial: bool = False) -> str:
+    def settle(
+        self,
+        models: Sequence[Model],
+        *,
+        complete: bool,
+        partial: bool = False,
+        left: Collection[int] = (),
+    ) -> str:
         """Publish what should be in force after a run of `models`, the one with vectors first.
 
         `complete`: the run has heard all there is. `partial`: publish these models' space however
-        little it holds. Returns the version in force, "" for none.
+        little it holds. `left` are folders that are no music folders any more. Returns the version
+        in force, "" for none.
         """
-        version = self._settle(models, complete, partial)
+        version = self._settle(models, complete, partial, left)
         self._remove_retired(models)
         if complete:
             self._remove_older_measures()
         return version
 
-    def _settle(self, models: Sequence[Model], complete: bool, partial: bool) -> str:
+    def _settle(
+        self, models: Sequence[Model], complete: bool, partial: bool, left: Collection[int]
+    ) -> str:
         self.waiting = 0
         heard = self._library.count_analysed(models[0])
         published = self._open()
@@ -70,19 +80,19 @@ class Publication:
             return "" if published is None else published.version
         if partial or published is None or _is_of(published, models[0]):
             return self._publish(models)
-        self.waiting = len(self._lacking(models[0], published))
+        self.waiting = len(self._lacking(models[0], published, left))
         if not self.waiting and (complete or published.n <= heard):
             return self._publish(models)
         old = self._models_of(published)
         return self._publish(old) if old else published.version
 
-    def _lacking(self, model: Model, published: Snapshot) -> set[int]:
+    def _lacking(self, model: Model, published: Snapshot, left: Collection[int]) -> set[int]:
         """Tracks that are published and known, and that a model has not heard but may yet hear.
 
         So also those that are gone, until they are forgotten, or that cannot be read just now.
         """
         known: set[int] = set()
-        for root_id in self._library.roots():
+        for root_id in self._library.roots().keys() - set(left):
             failures = self._library.failures(root_id)
             hopeless = {one.path for one in failures if one.reason == CANNOT_ANALYSE}
             files = self._library.files(root_id)

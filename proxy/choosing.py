@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import islice
 from math import inf
 from typing import Final
@@ -122,6 +123,9 @@ class Choice:
             folder_ids=plan.folder_ids,
         )
         moment = Context(open_kinds=in_season(month), taste=taste, chance=chance)
+        #: Takes from the session what later tiers want of it: to be called where others write to
+        #: it, before `best` is called in a thread of its own.
+        self.look_ahead: Callable[[], object]
         self._first, self._later = self._make_tiers(session, now_s, remembers, moment)
         playing = frozenset(self._rows([session.playing.song_id]) if session.playing else ())
         #: Where a client has queued all there is: whoever begins a radio leaves its queue behind.
@@ -171,9 +175,15 @@ class Choice:
             held_back=offered,
         )
 
+        @cache
+        def queued() -> Collection[int]:
+            return self._rows(session.waiting(now_s))
+
+        self.look_ahead = queued
+
         def later() -> Iterator[Context]:
             back = offered.union(served, lately, reserved)
-            waiting = {*never, *self._rows(session.waiting(now_s)), *reserved}
+            waiting = {*never, *queued(), *reserved}
             yield replace(mood, excluded=frozenset({*waiting, *lately, *left}), held_back=back)
             again = replace(mood, held_back=back)
             if remembers:

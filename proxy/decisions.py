@@ -196,7 +196,8 @@ def _random(
     if not (mode == "always" or in_act or probe or follows_up):
         return Leave("true-random")
     count = min(size, RANDOM_MOST)
-    if mode != "always" and (fixed_size is not None or not in_act):
+    queues_all = in_act and fixed_size is None
+    if mode != "always" and not queues_all:
         asked = session.similar_count if in_act else 0
         form = _folder_form(parameters) if probe else None
         most = max(POOL_PER_SONG * asked, POOL_LEAST) if form is None else form.queued
@@ -212,5 +213,5 @@ def _random(
         to_year=parameters.integer("toYear", 0),
         folder_ids=folder_ids,
         probe=probe,
-        is_pool=(mode != "always" and not probe) or count > MOST_QUEUED_RANDOM,
+        is_pool=(mode != "always" and not probe and not queues_all) or count > MOST_QUEUED_RANDOM,
     )

@@ -103,9 +103,9 @@ async def gather(
     """Up to `count` songs.
 
     `choose` makes the choice once it is this call's turn: what another call of the session is about
-    to answer with is known to it then. No song is asked for, or taken from what is kept, before
-    `confirming` says that the login is good. `until_s` is a time of the running loop, `now_s` one
-    of the sessions' timer.
+    to answer with is known to it then. Nothing is answered, or taken from what is kept, before
+    `confirmation` says that the login is good; until then few songs are asked for. `until_s` is a
+    time of the running loop, `now_s` one of the sessions' timer.
 
     Raises:
         TimeoutError, UpstreamError, AnswerError, RefusedError: before there was any song.
@@ -164,5 +164,6 @@ async def _hydrated(
 
 async def _best(choice: Choice, count: int, rows: set[int], in_thread: bool) -> list[Chosen]:
     if in_thread:
+        choice.look_ahead()
         return await asyncio.to_thread(choice.best, count, rows)
     return choice.best(count, rows)

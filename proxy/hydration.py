@@ -27,8 +27,8 @@ from subsonic.parameters import IDENTITY, Parameters
 MAX_ANSWER_BYTES: Final = 1024 * 1024
 
 #: Asked at once for one request: what one listener may take of a small server. (Fifty songs of
-#: Navidrome's on two cores took a bare client 42 ms by 4 at once, 32.5 by 12, 31 by 24; by 24, eight
-#: listeners overran the queue of a small server that had just come back.)
+#: Navidrome's on two cores took a bare client 42 ms by 4 at once, 32.5 by 12, 31 by 24; by 24,
+#: eight listeners overran the queue of a small server that had just come back.)
 CONCURRENCY: Final = 16
 
 #: So many of them before the upstream has said that the login is good: what a refused one costs it.

@@ -67,6 +67,9 @@ class Knowledge:
             if snapshot is None:
                 return False
             links = self._links(snapshot)
+            if links is None and old is not None and old.snapshot is snapshot:
+                return False  # what is linked goes on being served
+            links = links or Links(snapshot, ())
             self.published_at_s = (self._data / FOLDER / version / MANIFEST).stat().st_mtime
             self.view = View(snapshot, links, revision)
         except Exception as error:  # whatever the disk holds, what is loaded goes on being served
@@ -92,13 +95,13 @@ class Knowledge:
         except (LibraryError, sqlite3.Error):
             return 0  # a snapshot without its library: nothing can be linked, all is forwarded
 
-    def _links(self, snapshot: Snapshot) -> Links:
+    def _links(self, snapshot: Snapshot) -> Links | None:
         try:
             with Library.open(self._data, read_only=True) as library:
                 return Links(snapshot, library.linked_songs())
         except (LibraryError, sqlite3.Error) as error:
-            _log.warning("no links: %s", error)
-            return Links(snapshot, ())
+            self._tell_once(f"no links: {error}")
+            return None
 
     async def follow(self) -> None:
         """Refresh for ever, off the event loop."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -93,8 +94,7 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
         limit=arguments.limit,
         full=arguments.full,
         prune=arguments.prune,
-        # Folders that are named for one run say nothing of the others.
-        prune_unlisted=arguments.prune and ("library", "music") not in arguments.settings,
+        all_listed=_all_listed(arguments),
         partial=arguments.publish_partial,
         shard=_shard(arguments.shard),
     )
@@ -116,6 +116,18 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
     if arguments.watch:
         return _watch(configuration, task, as_json=arguments.json)
     return _tell(_embed(configuration, task, arguments.json), configuration.data, arguments.json)
+
+
+def _all_listed(arguments: argparse.Namespace) -> bool:
+    """Whether a folder that this run does not name is no music folder any more: not where others
+    are configured, and some are named for one run."""
+    from cli.configuration import load
+
+    music = ("library", "music")
+    if music not in arguments.settings:
+        return True
+    others = {key: value for key, value in arguments.settings.items() if key != music}
+    return not load(arguments.config, others, os.environ).library.music
 
 
 def _shard(text: str | None) -> Any:
@@ -188,7 +200,7 @@ def _watch(configuration: Configuration, task: Task, *, as_json: bool) -> int:
             say("segue: the music is there again")
             trouble = ""
         # All anew, and what is gone now: once, not whenever a file comes.
-        task = replace(task, full=False, prune=False, prune_unlisted=False)
+        task = replace(task, full=False, prune=False)
         _tell(outcome, configuration.data, as_json)
         if outcome.interrupted:
             return _EXIT_INTERRUPTED

@@ -37,12 +37,13 @@ class Entry:
 
     `revision` rises whenever our code would give other numbers for the same samples; together
     with the weights' hash and the decoding's version it makes `version`, so that results that
-    cannot be compared never meet. `dim` 0: no vector, runs beside a model that gives one.
-    `engines`: any of these can run it; none is needed where there are none. `packaged`: where its
-    weights lie, when they are part of Segue. `within`: the model whose pass over the windows gives
-    this one's scores too. `unscaled`: the numbers are of different kinds, and publishing z-scores
-    each. `whitening`: how far publishing evens out what its vectors differ in, 0…1, by measurement
-    (`embedder.derivation`). `on_request`: taken and pulled only by name.
+    cannot be compared never meet. Engines and devices whose vectors agree to a cosine of .999, as
+    half precision's and CUDA's do, are one version. `dim` 0: no vector, runs beside a model that
+    gives one. `engines`: any of these can run it; none is needed where there are none. `packaged`:
+    where its weights lie, when they are part of Segue. `within`: the model whose pass over the
+    windows gives this one's scores too. `unscaled`: the numbers are of different kinds, and
+    publishing z-scores each. `whitening`: how far publishing evens out what its vectors differ in,
+    0…1, by measurement (`embedder.derivation`). `on_request`: taken and pulled only by name.
     """
 
     name: str

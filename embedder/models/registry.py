@@ -41,7 +41,8 @@ def _by_onnxruntime(setup: Setup) -> bool:
     """Whether onnxruntime shall run what it and torch can; CUDA is torch's."""
     if setup.engine == "torch" or importlib.util.find_spec(ENGINES["onnx"]) is None:
         return False
-    return setup.device == "cpu" or (setup.device == "auto" and not cuda_there())
+    asked = setup.engine == "onnx"
+    return setup.device == "cpu" or (setup.device == "auto" and (asked or not cuda_there()))
 
 
 def _load_segue1(entry: Entry, setup: Setup) -> Analyser:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +85,27 @@ def test_links_made_by_another_process_are_taken_up(tmp_path: Path) -> None:
     assert knowledge.refresh()
     assert not knowledge.refresh()
     assert knowledge.view.links.row("x") == 0
+
+
+def test_a_library_of_another_version_takes_no_links_away(tmp_path: Path) -> None:
+    """As after an upgrade, before the next `segue embed`, or beside the job of a newer Segue."""
+    write_catalog(tmp_path, FakeServer(4))
+    with Library.open(tmp_path) as library:
+        from catalog.tracks import Song
+
+        library.replace_songs([Song("x")], {"x": next(library.tracks()).track_id})
+    running = Knowledge(tmp_path)
+    assert running.refresh()
+    for version, linked in ((2, 1), (99, 0)):
+        with closing(sqlite3.connect(tmp_path / "library.db")) as db:
+            db.execute(f"PRAGMA user_version = {version}")
+        running.refresh()
+        assert running.view is not None
+        assert len(running.view.links) == 1
+        fresh = Knowledge(tmp_path)
+        assert fresh.refresh()
+        assert fresh.view is not None
+        assert len(fresh.view.links) == linked
 
 
 def test_a_snapshot_without_its_library_links_nothing(tmp_path: Path) -> None:

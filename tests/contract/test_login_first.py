@@ -96,7 +96,7 @@ async def test_who_goes_on_with_what_they_play_is_known_by_the_least_call(house:
     """A seed that a call names must be one that its user may see; what plays was seen already."""
     await warm(house)
     await house.songs("getRandomSongs", size=10)
-    assert house.server.calls[0][0] == "ping"
+    assert house.server.calls[0][0] == "getMusicFolders"
     assert house.server.asked("getSong") == 10
     house.server.users["admin"].password = "changed"
     refused = await house.call("getRandomSongs", p="sesame", size=10)

@@ -231,6 +231,19 @@ def test_zeros_behind_samples_cost_nothing(suffix: str, tmp_path: Path) -> None:
         assert audio.bytes_read < 2**25
 
 
+def test_a_recording_that_was_cut_off_before_its_size_was_written_is_heard(tmp_path: Path) -> None:
+    """A recorder that died leaves a size of 0; FFmpeg reads to the end, though it begins silent."""
+    rate = 22_050
+    sound = np.concatenate([np.zeros(rate // 2, np.float32), chirp(20, rate)])
+    path = write(tmp_path / "cut.wav", sound, rate)
+    whole = hear(path)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"data") + 4
+    content[at : at + 4] = bytes(4)
+    path.write_bytes(content)
+    assert hear(path).duration_s == pytest.approx(whole.duration_s, abs=0.01)
+
+
 def test_a_missing_file_is_unreadable(tmp_path: Path) -> None:
     with pytest.raises(DecodingError) as caught:
         hear(tmp_path / "gone.mp3")

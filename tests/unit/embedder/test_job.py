@@ -17,7 +17,7 @@ from catalog.library import MISSING_RUNS_BEFORE_FORGOTTEN, Library
 from catalog.settings import LibrarySettings
 from catalog.snapshot import open_snapshot
 from catalog.tracks import Failure, FileFacts, Float32
-from embedder.errors import DOES_NOT_DECODE, DecodingError, EmbedderError, SourceError
+from embedder.errors import CRASHED, DOES_NOT_DECODE, DecodingError, EmbedderError, SourceError
 from embedder.facts import FACTS, column
 from embedder.job import Outcome, Task, embed
 from embedder.models.registry import TIMBRE
@@ -356,6 +356,27 @@ def test_a_known_track_whose_file_is_broken_goes_as_one_that_is_gone(
     snapshot = open_snapshot(shelf.data)
     assert snapshot is not None
     assert snapshot.n == 5
+
+
+def test_a_decoder_that_died_of_a_file_as_it_was_makes_nothing_forgotten(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of too little memory, while all was heard anew."""
+    shelf.run()
+    monkeypatch.setattr("catalog.library.HOURS_BETWEEN_MISSING_RUNS", 0.0)
+    listen = Workers.listen
+
+    def listen_badly(self: Workers, root: Path, file: FileFacts, *rest: Any, **more: Any) -> Any:
+        if file.path.endswith("04 - Song.wav"):
+            raise DecodingError(CRASHED, "killed")
+        return listen(self, root, file, *rest, **more)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Workers, "listen", listen_badly)
+        assert shelf.run(full=True).report.skipped == 1
+    for _ in range(MISSING_RUNS_BEFORE_FORGOTTEN + 1):
+        shelf.run()
+    assert len(shelf.tracks()) == 6
 
 
 def test_a_mount_that_gives_garbage_makes_nothing_forgotten(

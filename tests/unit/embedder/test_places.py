@@ -121,14 +121,14 @@ def test_under_another_name_nothing_is_heard_again(
         shutil.rmtree(shelf.music)
     if old_place == "empty":
         shelf.music.mkdir()
-    outcome = moved.run()
+    outcome = moved.run(all_listed=True)
     assert outcome.report.embedded == 0
     with Library.open(shelf.data, read_only=True) as library:
         assert library.count_tracks() == (12 if old_place == "there" else 6)
     assert dict(outcome.unlisted) == ({str(shelf.music): 6} if old_place == "there" else {})
     outcome = moved.run(prune=True)
-    assert (outcome.report.forgotten, len(outcome.unlisted)) == (0, int(old_place == "there"))
-    outcome = moved.run(prune=True, prune_unlisted=True)
+    assert (outcome.report.forgotten, len(outcome.unlisted)) == (0, 0)
+    outcome = moved.run(prune=True, all_listed=True)
     assert outcome.report.forgotten == (6 if old_place == "there" else 0)
     snapshot = open_snapshot(shelf.data)
     assert snapshot is not None

@@ -237,7 +237,7 @@ def test_auto_takes_cuda_where_there_is_one_and_onnxruntime_elsewhere(
     monkeypatch.setattr(registry, "cuda_there", lambda: True)
     for device, engine, kind in (
         ("auto", "auto", "TorchEngine"),
-        ("auto", "onnx", "TorchEngine"),
+        ("auto", "onnx", "OnnxEngine"),
         ("cpu", "auto", "OnnxEngine"),
     ):
         model = load(segue1_entries(exported)[0], tmp_path, device, engine)

@@ -131,6 +131,19 @@ def test_a_switch_waits_for_what_is_gone_until_it_is_back_or_forgotten(house: Ho
     assert (house.published().model.version, house.published().n) == (NEW.version, 8)
 
 
+def test_a_switch_waits_for_no_folder_that_is_none_any_more(house: House) -> None:
+    house.run()
+    house.music.rename(house.music.with_name("before"))
+    house.music = house.music.with_name("elsewhere")
+    for number in range(5, 7):
+        house.add(f"{number}.wav", number, seconds=0.5)
+    house.models = (NEW,)
+    assert house.run().waiting == 5
+    assert house.published().model.version == OLD.version
+    assert house.run(all_listed=True).waiting == 0
+    assert (house.published().model.version, house.published().n) == (NEW.version, 2)
+
+
 @pytest.mark.parametrize(("reason", "waiting"), [(UNREADABLE, 1), (CANNOT_ANALYSE, 0)])
 def test_a_switch_waits_for_what_cannot_be_read_just_now(
     house: House, reason: str, waiting: int, monkeypatch: pytest.MonkeyPatch

@@ -88,6 +88,7 @@ def test_who_may_not_choose_from_a_pool_gets_all_songs_asked_for(size: int) -> N
     plan = decided("getRandomSongs", f"c=Substreamer&size={size}", similar_before(1))
     assert isinstance(plan, Plan)
     assert plan.count == size
+    assert plan.is_pool == (size > 10)  # what gets queued whole comes once
 
 
 def test_a_pool_is_no_larger_than_what_can_all_be_good() -> None:
