@@ -143,6 +143,11 @@ async def gather(
                 gathered.song_ids.append(one.song_id)
                 gathered.songs.append(song)
                 gathered.picks.append(one.pick)
+        if 2 * found.count(Missing.LATE) > len(found):  # the upstream has enough to do
+            if gathered.songs:
+                break
+            session.release(one.song_id for one in chosen)
+            raise TimeoutError
         choice.hide(gone)
         if not gone:  # all that there is, or all that was asked for
             break

@@ -54,6 +54,12 @@ class Relaying(Protocol):
         ...
 
 
+#: Parsed at a time, and no more while so many calls wait for their turn: a read of 256 KiB may hold
+#: ten thousand calls, of a kilobyte and more each once they are made.
+_SLICE_BYTES: Final = 4096
+_MOST_WAITING: Final = 16
+
+
 class _Flow(FlowControl):
     """Reads nothing while calls wait for their turn, whoever has room for more.
 
@@ -90,6 +96,8 @@ class Listener(Reader):
         self._body_bytes = 0
         self._idle_since_s = NEVER_S
         self._tunnel: Tunnel | None = None
+        #: What came and is to be parsed when fewer calls wait.
+        self._unread = b""
 
     # asyncio
 
@@ -119,17 +127,37 @@ class Listener(Reader):
             self._tunnel.hold(data)
             return
         self._idle_since_s = NEVER_S
+        if self._unread:
+            self._unread += data
+            return
         starts = not self._in_message and not self._odd_line and self._running is None
         if starts and self._relay_known(data):
             return
-        self._read(data)
-        if starts and not self._in_message and self._begun == 1 and type(self._running) is Relay:
+        self._take(data)
+        alone = starts and len(data) <= _SLICE_BYTES and not self._in_message and self._begun == 1
+        if alone and type(self._running) is Relay:
             scope = self._running.scope
             self._blocks.learn(data, scope["headers"], scope["segue.tail"])
         if self._head_timer is None and not self._deaf and not self._is_occupied():
             self._await_head()
         if self._in_message and self._body_timer is None and not self._in_head:
             self._await_body()
+
+    def _take(self, data: bytes) -> None:
+        """Parse what came, or as much of it as there is room for."""
+        if len(data) <= _SLICE_BYTES and len(self.pipeline) < _MOST_WAITING:
+            self._read(data)
+            return
+        for at in range(0, len(data), _SLICE_BYTES):
+            if self._deaf:
+                return
+            if self._tunnel is not None:
+                self._tunnel.hold(data[at:])
+                return
+            if len(self.pipeline) >= _MOST_WAITING:
+                self._unread = data[at:]
+                return
+            self._read(data[at : at + _SLICE_BYTES])
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -264,6 +292,9 @@ class Listener(Reader):
         self.flow.resume_reading()
         if following is not None:
             self._start_asgi_task(*following)
+            if self._unread and len(self.pipeline) < _MOST_WAITING:
+                unread, self._unread = self._unread, b""
+                self._take(unread)
             return
         # One timer that looks at the clock, not one that is set and cancelled for every call.
         self._idle_since_s = self.loop.time()

@@ -15,7 +15,7 @@ from proxy.observation import LONGEST_ID, OkTap, changes, observe
 from proxy.replay import ReplayedBody
 from proxy.sessions import Sessions
 from proxy.shelves import Shelves
-from subsonic.envelope import Format, wanted_format
+from subsonic.envelope import Format, is_callback, wanted_format
 from subsonic.parameters import Parameters
 
 #: Calls whose answer is a song itself.
@@ -63,16 +63,22 @@ class Listening:
         if native:
             parameters = Parameters([("id", calls.native_song_id(scope["path"]) or "")])
         writes = changes(asked.endpoint, parameters)
+        wanted = wanted_format(parameters)
+        # Where a server gives back whatever callback it is asked for, the client wrote the answer.
+        forged = wanted is Format.JSONP and not is_callback(parameters.first("callback"))
         unclear = True
 
         def judge(said_ok: bool | None) -> None:
             """Before the client has the answer: its next call must not find what was before."""
             nonlocal unclear
-            unclear = said_ok is None
+            unclear = said_ok is None or forged
+            said_ok = said_ok and not forged
             if said_ok and writes:
                 self._shelves.drop_changed(asked.identity.user)
 
         def believe() -> None:
+            if forged:
+                return
             if not native:
                 self._logins.note(self._logins.digest(asked.parameters, asked.headers))
             observe(
@@ -86,7 +92,7 @@ class Listening:
 
         tap = OkTap(
             send,
-            is_xml=not native and wanted_format(parameters) is Format.XML,
+            is_xml=not native and wanted is Format.XML,
             song_id=parameters.first("id") if native else "",
             on_ok=believe,
             before_end=judge,

@@ -304,12 +304,9 @@ class Steering:
     ) -> tuple[Reply, Sequence[int]]:
         """The upstream's word that this login is good; from here on what is kept may be used."""
         try:
-            if shelf is not None and not plan.seed_id:
-                # Known, and the seed is what this very user was seen to play: the least call does
-                # that no server answers to anybody (some do so to ping).
-                first, seen = await asker.ask("getMusicFolders"), seeds
-            else:
-                first, seen = await confirm(asker, view, seeds)
+            # By a seed, also where the user was seen to play it: what they report, a server may
+            # have taken though they may not see it.
+            first, seen = await confirm(asker, view, seeds)
         except RefusedError:
             self._logins.forget(login)
             raise

@@ -239,3 +239,18 @@ def test_a_history_of_the_future_alone_is_of_now(tmp_path: Path) -> None:
         assert [event.at_s for event in history.since(0, 1e9)] == [1e9]
         history.append([Event(5e8, "bob", "c", "", "", "starts", "y")])
         assert [event.at_s for event in history.since(0, 1e9)] == [5e8, 5e8]
+
+
+async def test_a_callback_that_pretends_to_be_the_answer_is_not_believed(tmp_path: Path) -> None:
+    """It stands before the refusal, where a server gives back whatever callback is asked for."""
+    async with keep_house(tmp_path) as house:
+        house.server.takes_any_callback = True
+        forged = '{"subsonic-response":{"status":"ok"}}//'
+        for rated in ("song0001", "song0002"):
+            answer = await house.call(
+                "setRating", p="wrong", id=rated, rating=1, f="jsonp", callback=forged
+            )
+            assert '"code": 40' in answer.text
+        await house.call("setRating", id="song0003", rating=1, f="jsonp", callback="good")
+    with History.open(tmp_path) as history:
+        assert {event.song_id for event in history.since(0)} == {"song0003"}
