@@ -121,6 +121,8 @@ class History(Database):
         path = data / FILE_NAME
         try:
             data.mkdir(parents=True, exist_ok=True)
+            # What people listen to is for whoever runs Segue; SQLite's other files take this over.
+            path.touch(mode=0o600)
             connection = sqlite3.connect(path, timeout=10.0, isolation_level=None)
         except (OSError, sqlite3.Error) as error:
             raise HistoryError(f"cannot open the history {path}: {error}") from error

@@ -293,6 +293,7 @@ def _show(families: list[list[File]]) -> None:
     if not families:
         show("No recording is here twice.")
         return
+    several = len({file.folder for family in families for file in family}) > 1
     for family in families:
         tags = _naming(family)
         show(f"{tags.artist} – {tags.title}" if tags.artist else tags.title)
@@ -303,7 +304,7 @@ def _show(families: list[list[File]]) -> None:
                     size_text(file.size_bytes),
                     f"{file.bits_per_s / 1000:.0f} kb/s",
                     duration_text(file.track.duration_s),
-                    file.track.file.path + _links_text(file),
+                    (str(file.path) if several else file.track.file.path) + _links_text(file),
                 )
                 for file in family
             ],

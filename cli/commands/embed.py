@@ -115,7 +115,8 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if arguments.watch:
         return _watch(configuration, task, as_json=arguments.json)
-    return _tell(_embed(configuration, task, arguments.json), configuration.data, arguments.json)
+    outcome = _embed(configuration, task, arguments.json)
+    return _tell(outcome, configuration.data, arguments.json, full=task.full)
 
 
 def _all_listed(arguments: argparse.Namespace) -> bool:
@@ -199,15 +200,15 @@ def _watch(configuration: Configuration, task: Task, *, as_json: bool) -> int:
         if trouble:
             say("segue: the music is there again")
             trouble = ""
+        _tell(outcome, configuration.data, as_json, full=task.full)
         # All anew, and what is gone now: once, not whenever a file comes.
         task = replace(task, full=False, prune=False)
-        _tell(outcome, configuration.data, as_json)
         if outcome.interrupted:
             return _EXIT_INTERRUPTED
     return 0
 
 
-def _tell(outcome: Outcome, data: Path, as_json: bool) -> int:
+def _tell(outcome: Outcome, data: Path, as_json: bool, *, full: bool) -> int:
     failures = _failures(data)
     with Library.open(data, read_only=True) as library:
         facts = standing(library, data)
@@ -226,6 +227,11 @@ def _tell(outcome: Outcome, data: Path, as_json: bool) -> int:
         )
     else:
         _show(outcome, failures, facts, data)
+        if outcome.interrupted:
+            further = (
+                "`segue embed --full` begins anew" if full else "`segue embed` goes on from there"
+            )
+            say(f"interrupted; what is finished is kept, {further}")
     if outcome.interrupted:
         return _EXIT_INTERRUPTED
     return _EXIT_SKIPPED if outcome.report.skipped else 0
@@ -278,5 +284,3 @@ def _show(
         )
     if facts["newer_snapshot"]:
         show(newer_text(facts["newer_snapshot"]))
-    if outcome.interrupted:
-        say("interrupted; what is finished is kept, `segue embed` goes on from there")

@@ -41,6 +41,7 @@ async def test_a_queue_is_known_after_a_restart_and_only_the_last_is_kept(tmp_pa
     async with keep_house(tmp_path) as house:
         for queued in queues:
             await house.call("savePlayQueue", id=queued, client="Feishin", method="POST")
+    assert (tmp_path / FILE_NAME).stat().st_mode & 0o777 == 0o600
     with History.open(tmp_path) as history:
         (event,) = history.of_kinds(["queues"])
         assert event.song_id.split() == queues[-1]
