@@ -65,9 +65,7 @@ class Database:
         except sqlite3.Error as error:
             if self._db.in_transaction:  # the disk was full at the very end
                 self._db.execute("ROLLBACK")
-            raise self._error(
-                f"cannot write the {self._noun} {self.path}: {error}{self._advice}"
-            ) from error
+            raise self._refused(error) from error
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -75,9 +73,10 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
-            raise self._error(
-                f"cannot write the {self._noun} {self.path}: {error}{self._advice}"
-            ) from error
+            raise self._refused(error) from error
+
+    def _refused(self, error: Exception) -> CatalogError:
+        return self._error(f"cannot write the {self._noun} {self.path}: {error}{self._advice}")
 
     def writing(self) -> AbstractContextManager[sqlite3.Connection]:
         """A transaction for who joins two of these files."""
@@ -105,9 +104,7 @@ class Database:
                 finally:
                     os.close(descriptor)
         except OSError as error:
-            raise self._error(
-                f"cannot write the {self._noun} {self.path}: {error}{self._advice}"
-            ) from error
+            raise self._refused(error) from error
 
     def shrink(self) -> bool:
         """Give space that is free within the file back to the disk, where it is much and the disk

@@ -238,11 +238,7 @@ class AudioFile:
                 raise DecodingError(TOO_SHORT, f"{duration_s:.2f} s of sound")
             starts = plan_windows(duration_s, most=most)
             start_s = starts[0 if self._telling else len(starts) // 2]
-            packets = self._sought(start_s) if sparse else None
-            if packets is None:
-                self._leave_to_ffmpeg()
-                packets = self._demuxed(start_s, sparse)
-            told, container = (start_s, packets), self._container
+            told, container = (start_s, self._packets(start_s, sparse)), self._container
             key = self._content_key(duration_s, starts, sparse, told)
         return Recognised(key, duration_s, starts, sparse, told, container)
 
@@ -298,13 +294,18 @@ class AudioFile:
         for start_s in known._starts:
             with explained():
                 if start_s == known._told[0] and known._container is self._container:
-                    packets: tuple[AudioPacket, ...] | None = known._told[1]
+                    packets = known._told[1]
                 else:
-                    packets = self._sought(start_s) if known._sparse else None
-                if packets is None:
-                    self._leave_to_ffmpeg()
-                    packets = self._demuxed(start_s, known._sparse)
+                    packets = self._packets(start_s, known._sparse)
             yield start_s, packets
+
+    def _packets(self, start_s: float, sparse: bool) -> tuple[AudioPacket, ...]:
+        """A window's packets: by the seeker, or by FFmpeg where that does not find them."""
+        found = self._sought(start_s) if sparse else None
+        if found is None:
+            self._leave_to_ffmpeg()
+            found = self._demuxed(start_s, sparse)
+        return found
 
     def _sought(self, start_s: float) -> tuple[AudioPacket, ...] | None:
         """A window's packets, found by the seeker; None where it does not find them."""
@@ -356,11 +357,7 @@ class AudioFile:
                         start_s * WINDOW_S for start_s in range(int(duration_s / WINDOW_S) + 1)
                     ]
             for start_s in starts:
-                found = self._sought(start_s) if sparse else None
-                if found is None:
-                    self._leave_to_ffmpeg()
-                    found = self._demuxed(start_s, sparse)
-                for packet in self._inside(start_s, found):
+                for packet in self._inside(start_s, self._packets(start_s, sparse)):
                     digest.update(packet)
         return f"m{DECODING_VERSION}-{digest.hexdigest()}"
 

@@ -172,11 +172,15 @@ def may_agree(
 
     ours, theirs: `frames` (m, windows, N_FRAMES). Who has too little to compare passes.
     """
-    count = (~np.isnan(_starts(one_s))).sum(1)
-    middle = ((count - 1) // 2, count // 2)
-    share, enough = _slide(ours, theirs, one_s, other_s, middle)
+    share, enough = _slide(ours, theirs, one_s, other_s, _middle(one_s))
     maybe: NDArray[np.bool_] = (share.min(0) < _MOST_WRONG_GLANCED) | ~enough.all(0)
     return maybe
+
+
+def _middle(duration_s: NDArray[np.float64]) -> list[NDArray[np.intp]]:
+    """The numbers of the middle windows of tracks of such durations, (m,) each."""
+    count = (~np.isnan(_starts(duration_s))).sum(1)
+    return [(count - 1) // 2, count // 2]
 
 
 def disagree(
@@ -193,10 +197,8 @@ def disagree(
     """
     found = np.zeros(len(ours), np.bool_)
     left = np.flatnonzero(np.abs(one_s - other_s) <= MOST_TRIMMED_S)
-    count = (~np.isnan(_starts(one_s))).sum(1)
     every = [np.full(len(ours), window) for window in range(MOST_WINDOWS)]
-    middle = [(count - 1) // 2, count // 2]
-    for windows, least in ((middle, _LEAST_WRONG_GLANCED), (every, LEAST_WRONG_OF_ANOTHER)):
+    for windows, least in ((_middle(one_s), _LEAST_WRONG_GLANCED), (every, LEAST_WRONG_OF_ANOTHER)):
         pairs = (ours[left], theirs[left], one_s[left], other_s[left])
         wrong = _wrong_everywhere(*pairs, [window[left] for window in windows]) >= least
         found[left] = wrong
