@@ -101,7 +101,7 @@ class Steering:
         self._listening = Listening(self.sessions, self.shelves, self._logins, wall_clock)
         self.explanations = Explanations()
         #: The page `/segue/why`, an ASGI application.
-        self.why = Why(self.explanations, upstream, settings.server)
+        self.why = Why(self.explanations, upstream, settings.server, lambda: knowledge.view)
 
     def forget(self, is_gone: Callable[[str], bool]) -> None:
         """Drop what is in memory of users of whom `is_gone` holds."""
@@ -287,7 +287,7 @@ class Steering:
         if not gathered.songs:
             raise LeftError("no-songs")
         looked = await self._mending.look(asked, asker, until_s)
-        self._remember(asked, plan, view, session, gathered, seeds)
+        self._remember(asked, plan, view, session, gathered, seeds, first)
         shown = zip(gathered.song_ids, gathered.songs, strict=True)
         self._mending.learn(asked, session, [*looked, *shown])
         return dress(plan, first, gathered.songs)
@@ -384,6 +384,7 @@ class Steering:
         session: Session,
         gathered: Gathered,
         seeds: Sequence[int],
+        first: Reply,
     ) -> None:
         at_s = asked.at_s
         if plan.seed_id:
@@ -391,10 +392,11 @@ class Steering:
             session.note_similar([plan.seed_id] if is_song else [], plan.count, at_s)
         session.note_served(gathered.song_ids, at_s, pool=plan.is_pool)
         told = zip(gathered.song_ids, gathered.songs, gathered.picks, strict=True)
-        after = [plan.seed_id] if plan.seed_id else [view.links.song_id(s) for s in seeds]
-        asker = asked.identity
-        served = ServedList.of(self._wall_clock(), asker.client, asked.endpoint, after, told)
-        self.explanations.add(asker.user, served)
+        after = plan.seed_id or view.links.song_id(seeds[0])
+        user, client = asked.identity.user, asked.identity.client
+        like = first.answer.payload("song")
+        served = ServedList.of(self._wall_clock(), client, asked.endpoint, after, like, told)
+        self.explanations.add(user, served)
         served.tell(asyncio.get_running_loop().call_soon)  # the answer goes first
 
     async def _answer(self, composed: Composed, send: Send, started_s: float) -> None:

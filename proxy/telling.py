@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from ranker.picks import Pick
 from ranker.reasons import ago
@@ -24,10 +24,39 @@ class ServedSong:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What a list is like, as its reader may see it: title and artist, "" where not shown."""
+    """What a list is like: a song or album (title and artist) or an artist; "" where not known."""
 
     title: str = ""
     artist: str = ""
+
+    @classmethod
+    def of(cls, seed_id: str, song: Any) -> Named:
+        """A seed: the song itself, or an album or artist by a song of theirs.
+
+        The song is as it stands in an answer (JSON or XML); where it does not name the seed,
+        nothing does.
+        """
+        if song is None:
+            return cls()
+        if song.get("id") == seed_id:
+            return cls(str(song.get("title") or ""), str(song.get("artist") or ""))
+        if song.get("albumId") == seed_id:
+            return cls(str(song.get("album") or ""), str(song.get("displayAlbumArtist") or ""))
+        for person in _people(song):
+            if person.get("id") == seed_id:
+                return cls("", str(person.get("name") or ""))
+        return cls("", str(song.get("artist") or "") if song.get("artistId") == seed_id else "")
+
+
+def _people(song: Any) -> Iterator[Any]:
+    """The artists of a song, as OpenSubsonic lists them."""
+    for kind in ("artists", "albumArtists"):
+        if isinstance(song, Mapping):
+            found = song.get(kind)
+            listed = found if isinstance(found, list) else []
+            yield from (person for person in listed if isinstance(person, Mapping))
+        else:
+            yield from song.findall(f"{{*}}{kind}")
 
 
 def as_json(
@@ -36,9 +65,14 @@ def as_json(
     endpoint: str,
     seeds: Mapping[str, Named],
     songs: Sequence[ServedSong],
+    seen: Collection[str],
 ) -> Mapping[str, object]:
-    """A list for programs; its time in UTC, None where the clock was beyond all calendars."""
+    """A list for programs; its time in UTC, None where the clock was beyond all calendars.
+
+    seen: the seeds and songs that its reader may see; of others no more is told than their number.
+    """
     at = _local(at_s)
+    shown = [song for song in songs if song.song_id in seen]
     return {
         "at": at.astimezone(UTC).isoformat(timespec="seconds") if at is not None else None,
         "client": client,
@@ -46,7 +80,7 @@ def as_json(
         "seeds": list(seeds),
         "after": [
             {"id": seed, "title": named.title, "artist": named.artist}
-            for seed, named in seeds.items()
+            for seed, named in _visible(seeds, seen).items()
         ],
         "songs": [
             {
@@ -59,8 +93,9 @@ def as_json(
                     for reason in song.pick.reasons
                 ],
             }
-            for song in songs
+            for song in shown
         ],
+        "hidden": len(songs) - len(shown),
     }
 
 
@@ -71,18 +106,26 @@ def as_html(
     endpoint: str,
     seeds: Mapping[str, Named],
     songs: Sequence[ServedSong],
+    seen: Collection[str],
 ) -> str:
-    """A list for people: what it is like, how long ago it came, and its songs."""
+    """A list for people: what it is like, how long ago it came, and its songs. seen: as above."""
+    shown = [song for song in songs if song.song_id in seen]
     rows = "".join(
         f"<tr><td>{html.escape(f'{song.artist} – {song.title}')}</td>"
         f"<td>{song.pick.score:.2f}</td><td>{html.escape(_because(song.pick))}</td></tr>"
-        for song in songs
+        for song in shown
     )
     call = html.escape(f"{client or 'a client'} · {endpoint}")
+    hidden = len(songs) - len(shown)
+    more = f"<p>… and {hidden} that the music server does not show you now</p>" if hidden else ""
     return (
-        f"<h2>{html.escape(_like(list(seeds.values())))}</h2>"
-        f"<p>{ago(now_s - at_s)} ({_time(at_s)}) · {call}</p><table>{rows}</table>"
+        f"<h2>{html.escape(_like(list(_visible(seeds, seen).values())))}</h2>"
+        f"<p>{ago(now_s - at_s)} ({_time(at_s)}) · {call}</p><table>{rows}</table>{more}"
     )
+
+
+def _visible(seeds: Mapping[str, Named], seen: Collection[str]) -> dict[str, Named]:
+    return {seed: named if seed in seen else Named() for seed, named in seeds.items()}
 
 
 def page(body: str) -> str:

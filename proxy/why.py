@@ -8,15 +8,13 @@ upstream then and there, so that it names what it shows this user now, and nothi
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
 
@@ -24,9 +22,11 @@ from proxy import calls, headers, telling
 from proxy.calls import Body
 from proxy.errors import UpstreamError
 from proxy.hydration import Asker, RefusedError
+from proxy.knowledge import View
 from proxy.replay import ReplayedBody
 from proxy.settings import ServerSettings
 from proxy.shelves import SeenSong
+from proxy.sight import still_seen
 from proxy.telling import FORM, Named, ServedSong, page
 from proxy.upstream import HttpUpstream
 from ranker.picks import Pick
@@ -41,11 +41,6 @@ MOST_SONGS: Final = 50
 
 #: Songs whose reasons are put into words in one go: a tenth of a millisecond.
 _TOLD_AT_ONCE: Final = 4
-
-#: What a list may be like, in the order of trying; so many are named, in so long.
-_KINDS_OF_SEED: Final = (("getSong", "song"), ("getAlbum", "album"), ("getArtist", "artist"))
-_MOST_NAMED: Final = 20
-_NAMING_S: Final = 2.0
 
 _NOTHING: Final = "<p>Nothing was chosen for you since Segue started.</p>"
 
@@ -64,12 +59,12 @@ _SAFE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class ServedList:
-    """An answer: when (seconds since 1970), to which client, to which call, after which songs."""
+    """An answer: when (seconds since 1970), to which client, to which call, like what."""
 
     at_s: float
     client: str
     endpoint: str
-    seeds: tuple[str, ...]
+    seeds: Mapping[str, Named]
     songs: tuple[ServedSong, ...]
 
     @classmethod
@@ -78,12 +73,17 @@ class ServedList:
         at_s: float,
         client: str,
         endpoint: str,
-        seeds: Sequence[str],
+        seed_id: str,
+        song: Any,
         songs: Iterable[tuple[str, SeenSong, Pick]],
     ) -> ServedList:
-        """From (id, song, pick) of each song, of which the first `MOST_SONGS` are kept."""
+        """From (id, song, pick) of each song, of which the first `MOST_SONGS` are kept.
+
+        song: what the upstream showed of the seed, see `Named.of`.
+        """
         kept = (ServedSong(i, song.title, song.artist, pick) for i, song, pick in songs)
-        return cls(at_s, client, endpoint, tuple(seeds), tuple(islice(kept, MOST_SONGS)))
+        seeds = {seed_id: Named.of(seed_id, song)}
+        return cls(at_s, client, endpoint, seeds, tuple(islice(kept, MOST_SONGS)))
 
     def tell(self, soon: Callable[[Callable[[], None]], object]) -> None:
         """Put all reasons into words; until then the snapshot that they are about is held.
@@ -101,15 +101,20 @@ class ServedList:
 
         soon(go_on)
 
-    def as_json(self, named: Mapping[str, Named]) -> Mapping[str, object]:
-        """For programs. named: at least the seeds."""
-        seeds = {seed: named[seed] for seed in self.seeds}
-        return telling.as_json(self.at_s, self.client, self.endpoint, seeds, self.songs)
+    @property
+    def ids(self) -> list[str]:
+        """What it tells of: seeds and songs."""
+        return [*self.seeds, *(song.song_id for song in self.songs)]
 
-    def as_html(self, named: Mapping[str, Named], now_s: float) -> str:
-        """For people. named: at least the seeds."""
-        seeds = {seed: named[seed] for seed in self.seeds}
-        return telling.as_html(self.at_s, now_s, self.client, self.endpoint, seeds, self.songs)
+    def as_json(self, seen: Collection[str]) -> Mapping[str, object]:
+        """For programs. seen: those of `ids` that its reader may see."""
+        return telling.as_json(self.at_s, self.client, self.endpoint, self.seeds, self.songs, seen)
+
+    def as_html(self, seen: Collection[str], now_s: float) -> str:
+        """For people. seen: as above."""
+        return telling.as_html(
+            self.at_s, now_s, self.client, self.endpoint, self.seeds, self.songs, seen
+        )
 
 
 class Explanations:
@@ -147,12 +152,21 @@ class Explanations:
 
 
 class Why:
-    """The page, an ASGI application."""
+    """The page, an ASGI application.
+
+    Args:
+        view: gives the links that are in force.
+    """
 
     def __init__(
-        self, explanations: Explanations, upstream: HttpUpstream, settings: ServerSettings
+        self,
+        explanations: Explanations,
+        upstream: HttpUpstream,
+        settings: ServerSettings,
+        view: Callable[[], View | None],
     ) -> None:
         self._explanations = explanations
+        self._view = view
         self._upstream = upstream
         self._settings = settings
 
@@ -175,18 +189,19 @@ class Why:
         login = parameters.with_values(**defaults)
         asker = Asker(self._upstream, login, onward, Format.JSON, by_form=by_form)
         try:
-            await asker.ask("getMusicFolders")  # some servers answer ping to whoever asks
+            folder_ids = await asker.folder_ids()  # some servers answer ping to whoever asks
         except RefusedError:
             return await self._refuse(send, readable, "the music server refused this login")
         except (UpstreamError, AnswerError, TimeoutError):
             return await _send(send, 502, "text/plain", "the music server did not answer\n")
         lists = self._explanations.of(identity.user)
-        named = await _named(asker, [seed for served in lists for seed in served.seeds])
+        ids = [one for served in lists for one in served.ids]
+        seen = await still_seen(asker, folder_ids, self._view(), ids)
         if readable:
             now_s = time.time()
-            shown = "".join(served.as_html(named, now_s) for served in lists)
+            shown = "".join(served.as_html(seen, now_s) for served in lists)
             return await _send(send, 200, "text/html", page(shown or _NOTHING))
-        told = json.dumps({"lists": [served.as_json(named) for served in lists]})
+        told = json.dumps({"lists": [served.as_json(seen) for served in lists]})
         return await _send(send, 200, "application/json", told)
 
     async def _refuse(self, send: Send, readable: bool, why: str) -> None:
@@ -206,29 +221,6 @@ async def _parameters(scope: Scope, receive: Receive) -> tuple[Parameters, bool]
     if kind is Body.UNREAD or form is None:
         raise ParameterError("send the login in the query or in a form")
     return Parameters.parse(scope["query_string"], form), bool(form)
-
-
-async def _named(asker: Asker, seeds: Sequence[str]) -> dict[str, Named]:
-    """Songs, albums and artists by id, as this user sees them now; of others nothing is told."""
-
-    async def ask(seed: str) -> None:
-        for endpoint, kind in _KINDS_OF_SEED:
-            try:
-                found = (await asker.ask(endpoint, id=seed)).answer.payload(kind)
-            except (RefusedError, UpstreamError, AnswerError):
-                continue
-            if isinstance(found, dict) and found.get("id") == seed:
-                name = str(found.get("title" if kind == "song" else "name") or "")
-                by = str(found.get("artist") or "")
-                named[seed] = Named("", name) if kind == "artist" else Named(name, by)
-                return
-
-    named = {seed: Named() for seed in seeds}
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_NAMING_S), asyncio.TaskGroup() as group:
-            for seed in list(named)[:_MOST_NAMED]:
-                group.create_task(ask(seed))
-    return named
 
 
 async def _send(send: Send, status: int, media_type: str, text: str) -> None:

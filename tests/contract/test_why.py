@@ -9,7 +9,10 @@ from hashlib import md5
 from typing import Any
 
 import pytest
+from lxml import etree
 
+from proxy.sight import MOST_ASKED
+from proxy.telling import Named
 from proxy.why import MOST_IN_ALL, MOST_LISTS, Explanations, ServedList
 from tests.contract.conftest import House
 
@@ -59,33 +62,78 @@ async def test_the_seeds_are_named_as_the_asking_user_sees_them(house: House) ->
     assert f"“{html.escape(title)}”" not in (await why_page(house)).partition("<table>")[0]
 
 
-async def test_an_album_and_an_artist_are_named_too(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answer = house.server._answer
-    shown = {
-        "getAlbum": {"album": {"id": "album001", "name": "Rivers", "artist": "Ann"}},
-        "getArtist": {"artist": {"id": "artist001", "name": "Ben"}},
-    }
-
-    def answering(endpoint: str, p: dict[str, str], *rest: Any) -> tuple[str, dict[str, Any]]:
-        (known,) = shown.get(endpoint, {"": {"id": ""}}).values()
-        return ("ok", shown[endpoint]) if p.get("id") == known["id"] else answer(endpoint, p, *rest)
-
-    monkeypatch.setattr(house.server, "_answer", answering)
-    explanations = house.application._steering.explanations
-    for seed in ("album001", "artist001", "gone"):
-        explanations.add(
-            "admin", ServedList(time.time() - 2400, "c", "getSimilarSongs", (seed,), ())
-        )
+async def test_songs_of_a_library_that_was_taken_away_are_named_no_more(house: House) -> None:
+    songs = await house.songs("getSimilarSongs", id="song0002", count=30)
+    folders = {str(song["id"]): house.server.songs[str(song["id"])]["_folder"] for song in songs}
+    assert set(folders.values()) == {1, 2}
+    house.server.users["admin"].folders = (1,)
     told = await why(house)
     assert isinstance(told, dict)
-    assert [one["after"][0]["title"] for one in told["lists"]] == ["", "", "Rivers"]
-    assert [one["after"][0]["artist"] for one in told["lists"]] == ["", "Ben", "Ann"]
+    (shown,) = told["lists"]
+    left = [song for song, folder in folders.items() if folder == 1]
+    assert [song["id"] for song in shown["songs"]] == left
+    assert shown["hidden"] == len(folders) - len(left)
     page = await why_page(house)
-    assert "<h2>Like “Rivers” by Ann</h2>" in page
-    assert "<h2>Like Ben</h2>" in page
-    assert "<h2>Like what the music server does not show you</h2>" in page
+    for song in songs:
+        assert (html.escape(str(song["title"])) in page) == (folders[str(song["id"])] == 1)
+    assert f"… and {shown['hidden']} that the music server does not show you now" in page
+
+
+async def test_one_call_however_many_lists(house: House) -> None:
+    for number in range(2, 12):
+        await house.songs("getSimilarSongs", id=f"song{number:04}", count=5)
+    house.server.calls.clear()
+    told = await why(house)
+    assert isinstance(told, dict)
+    assert len(told["lists"]) == 10
+    assert all(one["after"][0]["title"] and one["songs"] for one in told["lists"])
+    assert len(house.server.calls) == house.server.asked("getMusicFolders") == 1
+
+
+async def test_songs_of_no_known_folder_are_asked_for(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2, 6):
+        await house.songs("getSimilarSongs", id=f"song{number:04}", count=30)
+    links = house.application._steering._knowledge.view.links
+    monkeypatch.setattr(type(links), "folder", lambda *_: "")
+    house.server.users["admin"].folders = (1,)
+    house.server.calls.clear()
+    told = await why(house)
+    assert isinstance(told, dict)
+    shown = {song["id"] for one in told["lists"] for song in one["songs"]}
+    assert shown
+    assert {house.server.songs[song]["_folder"] for song in shown} == {1}
+    assert house.server.asked("getSong") == MOST_ASKED
+    assert len(house.server.calls) == 1 + MOST_ASKED
+
+
+@pytest.mark.parametrize("form", ["json", "xml"])
+async def test_an_album_and_an_artist_are_named_too(house: House, form: str) -> None:
+    song = house.server.songs["song0002"]
+    for other in house.server.songs.values():
+        other["displayAlbumArtist"] = "Various & Sons"
+    for seed in (song["albumId"], song["artistId"]):
+        await house.call("getSimilarSongs", id=seed, count=3, f=form)
+    told = await why(house)
+    assert isinstance(told, dict)
+    artist, album = (one["after"] for one in told["lists"])
+    assert artist == [{"id": song["artistId"], "title": "", "artist": song["artist"]}]
+    assert album == [{"id": song["albumId"], "title": song["album"], "artist": "Various & Sons"}]
+    page = await why_page(house)
+    assert f"<h2>Like “{song['album']}” by Various &amp; Sons</h2>" in page
+    assert f"<h2>Like {html.escape(song['artist'])}</h2>" in page
+
+
+def test_who_has_part_in_a_song_is_named_by_its_own_id() -> None:
+    guest = {"id": "guest", "name": "Ben"}
+    song = {"id": "s", "artistId": "ann", "artist": "Ann feat. Ben", "artists": [guest, 7]}
+    assert Named.of("guest", song) == Named("", "Ben")
+    assert Named.of("ann", song) == Named("", "Ann feat. Ben")
+    for other in (song, None, {"id": "t", "artists": "Ben", "albumArtists": None}):
+        assert Named.of("nobody", other) == Named()
+    element = etree.fromstring(b'<song id="s" title="T"><artists id="guest" name="Ben"/></song>')
+    assert Named.of("guest", element) == Named("", "Ben")
 
 
 async def test_times_are_of_the_servers_own_zone_and_told_from_now(
@@ -95,7 +143,7 @@ async def test_times_are_of_the_servers_own_zone_and_told_from_now(
     time.tzset()
     try:
         explanations = house.application._steering.explanations
-        explanations.add("admin", ServedList(time.time() - 2400, "c", "getRandomSongs", (), ()))
+        explanations.add("admin", ServedList(time.time() - 2400, "c", "getRandomSongs", {}, ()))
         page = await why_page(house)
     finally:
         monkeypatch.undo()
@@ -197,8 +245,8 @@ async def test_no_secret_is_logged(house: House, caplog: pytest.LogCaptureFixtur
 def test_lists_are_bounded_for_one_and_for_all() -> None:
     explanations = Explanations()
     for i in range(3000):
-        explanations.add(f"user {i % 100}", ServedList(float(i), "c", "getSimilarSongs", (), ()))
-        explanations.add("", ServedList(float(i), "c", "getSimilarSongs", (), ()))
+        explanations.add(f"user {i % 100}", ServedList(float(i), "c", "getSimilarSongs", {}, ()))
+        explanations.add("", ServedList(float(i), "c", "getSimilarSongs", {}, ()))
     assert len(explanations) <= MOST_IN_ALL
     assert explanations.of("user 99")[0].at_s == 2999
     assert len(explanations.of("user 99")) <= MOST_LISTS
@@ -211,7 +259,7 @@ async def test_a_clock_without_sense_costs_its_own_time_only(house: House) -> No
     explanations = house.application._steering.explanations
     absurd = (1e13, -1e13, 1e300, float("nan"), float("inf"), -float("inf"))
     for at_s in (*absurd, time.time()):
-        explanations.add("admin", ServedList(at_s, "c", "getRandomSongs", (), ()))
+        explanations.add("admin", ServedList(at_s, "c", "getRandomSongs", {}, ()))
     told = await why(house)
     assert isinstance(told, dict)
     sane, *others = told["lists"]

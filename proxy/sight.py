@@ -1,0 +1,44 @@
+"""What a user can see now of songs, albums and artists that were known of before: in few calls."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable
+from typing import Final
+
+from proxy.hydration import Asker
+from proxy.knowledge import View
+from proxy.shelves import SeenSong
+
+#: Songs of no known music folder that the upstream is asked for, and how long that may take.
+MOST_ASKED: Final = 50
+_ASKING_S: Final = 2.0
+
+
+async def still_seen(
+    asker: Asker, folder_ids: Collection[str], view: View | None, ids: Iterable[str]
+) -> set[str]:
+    """Those of `ids` (of songs, albums and artists) that the asker's user can see.
+
+    Who sees one song of a music folder sees them all, so the links tell it of most without a call.
+    What is not linked (any more), or lies in no known folder, is asked for as this user: the first
+    `MOST_ASKED` of them, together. What nobody answers for is not seen.
+
+    Args:
+        folder_ids: the music folders that this user sees; none where the server knows of none.
+    """
+    seen: set[str] = set()
+    unsure: list[str] = []
+    for one in dict.fromkeys(ids):
+        songs = view.links.seeds(one) if view is not None else ()
+        folders = {view.links.folder(song) for song in songs} if view is not None else set()
+        if folder_ids and not folders.isdisjoint(folder_ids):
+            seen.add(one)
+        elif not folder_ids or not folders or "" in folders:
+            unsure.append(one)
+    asked = unsure[:MOST_ASKED]
+    until_s = asyncio.get_running_loop().time() + _ASKING_S
+    found = await asker.songs(asked, until_s) if asked else []
+    return seen.union(
+        one for one, song in zip(asked, found, strict=True) if isinstance(song, SeenSong)
+    )
