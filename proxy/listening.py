@@ -114,7 +114,7 @@ class Listening:
                 song_id = asked.parameters.first("id")
                 if status not in (200, 206) or failed or not 0 < len(song_id) <= LONGEST_ID:
                     return
-                session = self._sessions.get(asked.identity)
+                session = self._sessions.get(asked.identity, asked.at_s)
                 if session is not None:
                     session.note_streamed(song_id, asked.at_s)
             except Exception:  # whatever it is, the song goes on

@@ -84,7 +84,7 @@ def observe(
 
     `wall_s` is the time since 1970 that belongs to `at_s`, for calls that tell times themselves.
     """
-    session = sessions.get(identity)
+    session = sessions.get(identity, at_s)
     if session is None:
         return
     name = "mediaId" if endpoint in ("getTranscodeDecision", "reportPlayback") else "id"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from math import inf
 from typing import Final, Protocol
 
 from cachetools import TTLCache
@@ -20,6 +22,9 @@ MAX_SESSIONS_OF_A_USER: Final = 50
 MOST_SONGS: Final = 100_000
 MOST_SONGS_OF_A_USER: Final = 25_000
 _LEAST_WEIGHT: Final = MOST_SONGS // MAX_SESSIONS
+
+#: Of the latest so many times that somebody was forgotten, calls under way know.
+_FORGETTINGS_KEPT: Final = 1000
 
 #: Sessions below this weight cannot be more than a user's share.
 _HEAVY: Final = MOST_SONGS_OF_A_USER // MAX_SESSIONS_OF_A_USER
@@ -51,6 +56,11 @@ class Sessions:
             MOST_SONGS, SESSION_TTL_S, timer, getsizeof=_weight
         )
         self._keeper = keeper
+        self._timer = timer
+        #: When users were forgotten, and whether a user was one of them.
+        self._forgettings: deque[tuple[float, Callable[[str], bool]]] = deque(
+            maxlen=_FORGETTINGS_KEPT
+        )
 
     def __len__(self) -> int:
         return len(self._all)
@@ -75,9 +85,13 @@ class Sessions:
         without = Identity(identity.user, identity.client, identity.agent)
         return self._all.get(identity) or self._all.get(without)
 
-    def get(self, identity: Identity) -> Session | None:
-        """The session of a confirmed caller, begun if need be; None for one who names nobody."""
-        if not identity.user:
+    def get(self, identity: Identity, at_s: float = inf) -> Session | None:
+        """The session of a confirmed caller, begun if need be; None for one who names nobody.
+
+        None also for a call that came at `at_s`, on the timer, where its user was forgotten since:
+        what it tells is of the time before.
+        """
+        if not identity.user or self.is_forgotten(identity.user, at_s):
             return None
         session = self._all.get(identity)
         if session is None and identity.player:
@@ -95,9 +109,19 @@ class Sessions:
         return session
 
     def forget(self, is_gone: Callable[[str], bool]) -> None:
-        """Drop the sessions of users of whom `is_gone` holds."""
+        """Drop the sessions of users of whom `is_gone` holds, and what calls under way tell."""
+        self._forgettings.append((self._timer(), is_gone))
         for identity in [identity for identity in self._all if is_gone(identity.user)]:
-            del self._all[identity]
+            self._all.pop(identity).journal = None  # a call under way may hold it
+
+    def is_forgotten(self, user: str, since_s: float) -> bool:
+        """Whether a user was forgotten at or after a time on the timer."""
+        for at_s, is_gone in reversed(self._forgettings):
+            if at_s < since_s:
+                return False
+            if is_gone(user):
+                return True
+        return False
 
     def _make_room(self, user: str) -> None:
         """One user, with client names without end, must not push out everybody else."""
@@ -138,7 +162,7 @@ class Sessions:
         self, identity: Identity, song_id: str, at_s: float, evidence: Evidence
     ) -> None:
         """Take a call as evidence, for every session it may belong to."""
-        own = self.get(identity)
+        own = self.get(identity, at_s)
         if own is None or not song_id:
             return
         own.note_playing(song_id, at_s, evidence)

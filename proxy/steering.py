@@ -212,7 +212,7 @@ class Steering:
 
     def _note_forwarded(self, asked: Asked) -> None:
         """The upstream answered in our place: what comes next belongs to it all the same."""
-        session = self.sessions.get(asked.identity)
+        session = self.sessions.get(asked.identity, asked.at_s)
         if session is None:
             return
         if asked.endpoint in SIMILAR_ENDPOINTS:
@@ -266,7 +266,7 @@ class Steering:
             if known is None:
                 async with asyncio.timeout_at(until_s):
                     _, seeds = await confirmation.begin()
-                session = self.sessions.get(asked.identity) or session
+                session = self.sessions.get(asked.identity, asked.at_s) or session
             elif shelf is not None and not shelf.is_empty:
                 confirmation.begin()
                 await asyncio.sleep(0)  # the upstream looks at the login while we choose
@@ -313,7 +313,7 @@ class Steering:
         if len(plan.folder_ids) > 1 and not set(plan.folder_ids) <= await asker.folder_ids():
             raise LeftError("folder-not-seen")  # one unknown is the upstream's own error
         self._logins.note(login, calls.player_cookie(first.headers))
-        session = self.sessions.get(asked.identity)
+        session = self.sessions.get(asked.identity, asked.at_s)
         if plan.probe and session is not None:  # its second call may come before this is answered
             session.probe_at_s = asked.at_s
         asker.confirm(first, shelf or self._shelf(asked, plan))
@@ -387,6 +387,8 @@ class Steering:
         first: Reply,
     ) -> None:
         at_s = asked.at_s
+        if self.sessions.is_forgotten(asked.identity.user, at_s):
+            return
         if plan.seed_id:
             is_song = view.links.song(plan.seed_id) is not None
             session.note_similar([plan.seed_id] if is_song else [], plan.count, at_s)

@@ -151,6 +151,36 @@ async def test_who_is_forgotten_just_before_the_end_is_not_written_after_it(
     assert b"song0009" not in kept(tmp_path)
 
 
+async def test_what_is_under_way_tells_nothing_of_who_is_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a report nor a radio that began before and is answered after."""
+    monkeypatch.setattr("proxy.recorder.FLUSH_S", 0.02)
+    settings = SteeringSettings(deadline_ms=10_000)
+    async with keep_house(tmp_path, steering=settings) as house:
+        served = await listen(house)
+        house.server.delay_s = {"scrobble": 0.3, "getSong": 0.3}
+        calls = [
+            house.call("scrobble", id="song0003", client="Feishin"),
+            house.call("scrobble", id="song0003", client="another"),
+            house.call("getSimilarSongs", id="song0002", count=5, client="Feishin"),
+        ]
+        under_way = asyncio.gather(*calls)
+        await asyncio.sleep(0.1)
+        with History.open(tmp_path) as history:
+            history.forget("admin")
+        answers = await under_way
+        assert answers[2].headers["x-segue"] == "steered"
+        assert not len(house.application._steering.explanations)
+        assert not len(house.application._steering.sessions)
+        house.server.delay_s = {}
+        again = await house.songs("getSimilarSongs", id="song0002", count=5, client="Feishin")
+        assert {str(song["id"]) for song in again} & served
+    with History.open(tmp_path) as history:
+        kept_of_them = {(event.kind, event.song_id) for event in history.since(0)}
+    assert kept_of_them == {("starts", "song0002"), *(("served", str(s["id"])) for s in again)}
+
+
 def test_who_is_forgotten_while_a_batch_is_written_is_not_in_it_for_long(tmp_path: Path) -> None:
     """The batch left memory before, and reaches the disk after."""
     recorder = Recorder(tmp_path, lambda: 100.0)
