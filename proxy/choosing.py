@@ -122,11 +122,14 @@ class Choice:
             to_year=plan.to_year,
             folder_ids=plan.folder_ids,
         )
+        if chance:  # a radio that is begun again is not the same list again
+            chance += len(session.answered.get(plan.seed_id, ()))
         moment = Context(open_kinds=in_season(month), taste=taste, chance=chance)
         #: Takes from the session what later tiers want of it: to be called where others write to
         #: it, before `best` is called in a thread of its own.
         self.look_ahead: Callable[[], object]
-        self._first, self._later = self._make_tiers(session, now_s, remembers, moment)
+        left_behind = session.left_behind(plan.seed_id, now_s)
+        self._first, self._later = self._make_tiers(session, left_behind, now_s, remembers, moment)
         playing = frozenset(self._rows([session.playing.song_id]) if session.playing else ())
         #: Where a client has queued all there is: whoever begins a radio leaves its queue behind.
         self._beyond = replace(self._first, excluded=playing) if plan.seed_id else None
@@ -144,19 +147,27 @@ class Choice:
             self._mask &= self._view.links.select(folder_ids=(*folder_ids, ""))
 
     def _make_tiers(
-        self, session: Session, now_s: float, remembers: bool, moment: Context
+        self,
+        session: Session,
+        left_behind: Sequence[str],
+        now_s: float,
+        remembers: bool,
+        moment: Context,
     ) -> tuple[Context, Callable[[], Iterator[Context]]]:
         """What to choose by, and what more to choose by where that is not enough.
 
         What was heard does not come again while a song is left that was not, however often that
-        was offered. A small library runs out: then what was heard longest ago comes again, what
-        the client may have queued, and at last anything but what plays now and what the client
-        says it has queued.
+        was offered. What an answer held may still be queued, so it does not come again either; but
+        songs of earlier answers to this very seed, left behind since (`left_behind`), are only held
+        back: else a radio begun ever again falls. A small library runs out: then what was heard
+        longest ago comes again, what the client may have queued, and at last anything but what
+        plays now and what the client says it has queued.
         """
         heard = self._aged_rows(session.heard_lately(RECENTLY_HEARD, now_s))
         skipped = self._aged_rows(session.skipped_lately(now_s, self._duration_of))
         served = frozenset(session.served_rows(self._view.links, now_s))
         offered = frozenset(session.offered_rows(self._view.links, now_s))
+        free = frozenset(self._rows(left_behind))
         playing = self._rows([session.playing.song_id]) if session.playing else []
         never = {*playing, *self._rows(session.queue)}
         reserved = self._rows(session.reserved_now(now_s))
@@ -171,8 +182,8 @@ class Choice:
         left = {row for row, _ in skipped}
         first = replace(
             mood,
-            excluded=served.union(never, lately, left, reserved),
-            held_back=offered,
+            excluded=(served - free).union(never, lately, left, reserved),
+            held_back=offered.union(free),
         )
 
         @cache

@@ -35,6 +35,13 @@ SERVED_KEPT: Final = 2000
 #: library of 10,000, eleven of fifty).
 OFFERED_KEPT: Final = 2000
 
+#: Of the latest so many seeds it is known when they were answered, so many times.
+SEEDS_KEPT: Final = 100
+ANSWERS_KEPT: Final = 8
+
+#: Songs served within so little of each other are of one answer: a restart shifts times a little.
+_ONE_ANSWER_S: Final = 0.01
+
 #: Between the songs of a queue, where it is told as one text.
 QUEUE_SEPARATOR: Final = "\n"
 
@@ -123,6 +130,7 @@ class Session:
         heard: when each song was last known to play, latest last.
         served: when each song was last in a short answer (such songs are queued by the client).
         offered: when each song was last in a larger pool, of which the client takes a few.
+        answered: when each seed (a song, album or artist) got its short answers, latest last.
         queue: the client's own queue, where it sends it.
         similar_at_s, similar_count: the last similar call.
         probe_at_s: when the first of Feishin's two folder calls came.
@@ -138,6 +146,7 @@ class Session:
     heard: OrderedDict[str, float] = field(default_factory=OrderedDict)
     served: Lately = field(default_factory=lambda: Lately(SERVED_KEPT))
     offered: Lately = field(default_factory=lambda: Lately(OFFERED_KEPT))
+    answered: OrderedDict[str, tuple[float, ...]] = field(default_factory=OrderedDict)
     queue: tuple[str, ...] = ()
     similar_at_s: float = float("-inf")
     similar_count: int = 0
@@ -150,7 +159,7 @@ class Session:
     @property
     def weight(self) -> int:
         """How many songs it remembers, one way or another."""
-        kept = len(self.heard) + len(self.served) + len(self.offered)
+        kept = len(self.heard) + len(self.served) + len(self.offered) + len(self.answered)
         return kept + len(self.queue) + len(self.plays) + len(self.reserved)
 
     def reserve(self, song_ids: Iterable[str], at_s: float) -> None:
@@ -298,6 +307,8 @@ class Session:
                 self.queue = tuple(filter(None, song_id.split(QUEUE_SEPARATOR)))
             elif kind in ("served", "offered"):
                 self.note_served([song_id], at_s, pool=kind == "offered")
+            elif kind == "answers":
+                self._note_answered(song_id, at_s)
         self.journal = journal
 
     def _tell(self, kind: str, song_id: str, value: float, at_s: float) -> None:
@@ -311,13 +322,47 @@ class Session:
         if len(seeds) == 1:
             self.note_playing(seeds[0], at_s, Evidence.STARTS)
 
-    def note_served(self, song_ids: Iterable[str], at_s: float, *, pool: bool) -> None:
-        """These songs were in an answer; `pool` if it is larger than what a client queues."""
+    def note_served(
+        self, song_ids: Iterable[str], at_s: float, *, pool: bool, seed_id: str = ""
+    ) -> None:
+        """These songs were in an answer; `pool` if it is larger than what a client queues.
+
+        seed_id: the song, album or artist that was asked about, if any.
+        """
+        if seed_id and not pool:
+            self._note_answered(seed_id, at_s)
         target, kind = (self.offered, "offered") if pool else (self.served, "served")
         for song_id in song_ids:
             self.reserved.pop(song_id, None)
             target.touch(song_id, at_s)
             self._tell(kind, song_id, 0.0, at_s)
+
+    def _note_answered(self, seed_id: str, at_s: float) -> None:
+        times = (*self.answered.pop(seed_id, ()), at_s)
+        self.answered[seed_id] = times[-ANSWERS_KEPT:]
+        if len(self.answered) > SEEDS_KEPT:
+            self.answered.popitem(last=False)
+        self._tell("answers", seed_id, 0.0, at_s)
+
+    def left_behind(self, seed_id: str, now_s: float) -> list[str]:
+        """Songs of short answers to this very seed, but for the last, that wait in no queue now.
+
+        That is so where a song of a later answer was played since (see `waiting`); or, where none
+        of any answer was, after `LONG_SONG_S`: the client plays something else, or tells nothing.
+        """
+        times = self.answered.get(seed_id, ())[:-1]
+        if not times:
+            return []
+        since_s = now_s - SERVED_TTL_S
+        reached_s = self._reached_s(since_s)
+        if reached_s == since_s:
+            reached_s = now_s - LONG_SONG_S
+        left = [time_s for time_s in times if since_s <= time_s < reached_s]
+        return [
+            song
+            for song, served_s in self.served.items()
+            if any(abs(served_s - time_s) < _ONE_ANSWER_S for time_s in left)
+        ]
 
     def served_rows(self, links: Links, now_s: float) -> Set[int]:
         """The rows of songs of short answers that still count; not to be kept."""
@@ -344,16 +389,21 @@ class Session:
         A song of a later answer has not been heard yet: whoever plays that has left what came
         before behind.
         """
-        reached_s = now_s - SERVED_TTL_S
-        for song, heard_s in self.heard.items():
-            served_s = self.served.get(song, reached_s)
-            if reached_s < served_s <= heard_s:
-                reached_s = served_s
+        reached_s = self._reached_s(now_s - SERVED_TTL_S)
         return [
             song
             for song, served_s in self.served.items()
             if served_s >= reached_s and self.heard.get(song, reached_s - 1) < served_s
         ]
+
+    def _reached_s(self, since_s: float) -> float:
+        """When the latest short answer came of which a song was heard; `since_s` if none since."""
+        reached_s = since_s
+        for song, heard_s in self.heard.items():
+            served_s = self.served.get(song, reached_s)
+            if reached_s < served_s <= heard_s:
+                reached_s = served_s
+        return reached_s
 
 
 def _touch(kept: OrderedDict[str, float], key: str, at_s: float, most: int) -> None:

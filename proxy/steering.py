@@ -31,7 +31,7 @@ from proxy.decisions import (
     is_probe,
 )
 from proxy.errors import UpstreamError
-from proxy.gathering import Confirmation, Gathered, confirm, gather
+from proxy.gathering import Confirmed, Gathered, confirm, gather
 from proxy.hydration import Asker, RefusedError, Reply
 from proxy.knowledge import Knowledge, View
 from proxy.listening import Listening, stream_endpoint
@@ -259,31 +259,32 @@ class Steering:
             session = known
             asker.take_cookie(self._logins.cookie(login))
             shelf = self._shelf(asked, plan)
-        confirmation = Confirmation(
-            lambda: self._confirm(asked, plan, view, seeds, asker, login, shelf)
+        confirming = asyncio.ensure_future(
+            self._confirm(asked, plan, view, seeds, asker, login, shelf)
         )
+        # Whoever gives up first need not look at how this ends.
+        confirming.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:
             if known is None:
                 async with asyncio.timeout_at(until_s):
-                    _, seeds = await confirmation.begin()
+                    _, seeds = await confirming
                 session = self.sessions.get(asked.identity, asked.at_s) or session
-            elif shelf is not None and not shelf.is_empty:
-                confirmation.begin()
-                await asyncio.sleep(0)  # the upstream looks at the login while we choose
-            # else all songs must be asked for, and the login may be looked at together with them
+            else:
+                await asyncio.sleep(0)  # it goes: the upstream looks at the login while we choose
             gathered = await gather(
                 plan.count,
                 lambda: self._choice(asked, plan, view, seeds, session),
                 session,
                 asker,
-                confirmation,
+                confirming,
                 until_s,
+                together=shelf is None or shelf.is_empty,
                 in_thread=view.snapshot.n >= THREAD_FROM,
                 now_s=asked.at_s,
             )
-            first, _ = await confirmation.begin()
+            first, _ = await confirming
         finally:
-            confirmation.give_up()
+            confirming.cancel()
         if not gathered.songs:
             raise LeftError("no-songs")
         looked = await self._mending.look(asked, asker, until_s)
@@ -392,7 +393,7 @@ class Steering:
         if plan.seed_id:
             is_song = view.links.song(plan.seed_id) is not None
             session.note_similar([plan.seed_id] if is_song else [], plan.count, at_s)
-        session.note_served(gathered.song_ids, at_s, pool=plan.is_pool)
+        session.note_served(gathered.song_ids, at_s, pool=plan.is_pool, seed_id=plan.seed_id)
         told = zip(gathered.song_ids, gathered.songs, gathered.picks, strict=True)
         after = plan.seed_id or view.links.song_id(seeds[0])
         user, client = asked.identity.user, asked.identity.client

@@ -1,0 +1,97 @@
+"""A radio begun again from the same song: other songs, as good as before, none of them twice."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from catalog.links import Links
+from catalog.tracks import Song
+from proxy.choosing import Choice, choose_seeds
+from proxy.decisions import Plan
+from proxy.knowledge import View
+from proxy.session import LONG_SONG_S, Evidence, Session
+from ranker.settings import RankingSettings
+from subsonic.envelope import Format
+from tests.unit.ranker.library import styled
+
+COUNT = 5
+
+#: So many songs are of the seed's style; sixty are of others.
+KIN = 12
+
+
+class Listener:
+    """Begins radios from song 0 and plays some of what comes."""
+
+    def __init__(self, folder: Path, kin: int = KIN) -> None:
+        snapshot = styled(folder, [0] * (kin + 1) + [1, 2, 3] * 20, tags=False)
+        songs = [(Song(f"{row}"), row) for row in range(snapshot.n)]
+        self._view = View(snapshot, Links(snapshot, songs), 0)
+        self.session, self.now_s = Session(), 10_000.0
+
+    def begin(self, play: int = 0, *, chance: int = 0) -> list[int]:
+        plan = Plan("similarSongs", Format.JSON, "", "0", COUNT)
+        choice = Choice(
+            plan, self._view, choose_seeds(plan, self._view, self.session), self.session,
+            RankingSettings(), now_s=self.now_s, remembers=True, chance=chance,
+        )  # fmt: skip
+        song_ids = [one.song_id for one in choice.best(COUNT)]
+        self.session.note_similar(["0"], COUNT, self.now_s)
+        self.session.note_served(song_ids, self.now_s, pool=False, seed_id="0")
+        for song_id in song_ids[:play]:
+            self.now_s += 200
+            self.session.note_playing(song_id, self.now_s, Evidence.REPORT)
+        self.now_s += 60
+        return [int(song_id) for song_id in song_ids]
+
+
+def test_a_radio_begun_again_and_again_stays_near(tmp_path: Path) -> None:
+    listener = Listener(tmp_path, kin=16)
+    answers = [listener.begin(play=1) for _ in range(5)]
+    assert all(row <= 16 for answer in answers for row in answer)
+    for before, answer in pairwise(answers):
+        assert not {*before} & {*answer}  # it may still be queued
+    played = [answer[0] for answer in answers]
+    assert len({*played}) == len(played)
+
+
+def test_radios_put_after_each_other_in_one_queue_repeat_nothing(tmp_path: Path) -> None:
+    listener = Listener(tmp_path)
+    queue = [*listener.begin(play=2), *listener.begin(), *listener.begin(), *listener.begin()]
+    assert len({*queue}) == len(queue)
+
+
+@pytest.mark.parametrize(("waits_s", "comes_again"), [(60.0, False), (LONG_SONG_S + 1, True)])
+def test_of_who_tells_nothing_a_radio_is_over_after_a_while(
+    tmp_path: Path, waits_s: float, comes_again: bool
+) -> None:
+    listener = Listener(tmp_path)
+    first, second = listener.begin(), listener.begin()
+    listener.now_s += waits_s
+    third = listener.begin()
+    assert not {*second} & {*third}
+    assert bool({*first} & {*third}) is comes_again
+
+
+def test_what_a_restart_brings_back_is_enough_to_tell_answers_apart(tmp_path: Path) -> None:
+    listener = Listener(tmp_path)
+    kept: list[tuple[str, str, float, float]] = []
+    listener.session.journal = lambda *event: kept.append(event)
+    first, _ = listener.begin(play=1), listener.begin(play=1)
+    listener.session = Session()
+    listener.session.replay(  # by another clock: each time is a little off
+        (kind, song, value, at_s + 2e-4 * (number % 3))
+        for number, (kind, song, value, at_s) in enumerate(kept)
+    )
+    assert {*listener.begin()} & {*first[1:]}
+
+
+def test_a_radio_begun_again_is_in_another_order(tmp_path: Path) -> None:
+    listener = Listener(tmp_path)
+    first, _, third = (listener.begin(play=1, chance=7) for _ in range(3))
+    again = [row for row in third if row in first]
+    assert len(again) > 2
+    assert again != [row for row in first if row in again]
