@@ -73,8 +73,8 @@ class Event:
         client: the client's name (`c`).
         agent, player: what else tells two players of one user apart.
         kind: of a session "starts" (value: whether the client said so itself), "reports" (it says
-            so later), "pauses", "stops" (value: where, in seconds), "completes", "served" or
-            "offered"; of a taste "plays" (the server took it as heard), "stars", "unstars" or
+            so later), "pauses", "stops" (value: where, in seconds), "completes", "served",
+            "offered" or "answers" (of the seed that was asked about); of a taste "plays" (the server took it as heard), "stars", "unstars" or
             "rates" (value: 0…5). Of `QUEUES`, `song_id` is the songs of a queue, one a line.
     """
 
