@@ -55,7 +55,7 @@ class RankingSettings:
         default=0.1, metadata={"doc": "Weight of songs that three or more users return to."}
     )
     chance: float = field(
-        default=0.05, metadata={"doc": "Weight of chance, so that a day's choice is not another's."}
+        default=0.2, metadata={"doc": "Weight of chance, so that a day's choice is not another's."}
     )
     familiar: float = field(
         default=0.5,

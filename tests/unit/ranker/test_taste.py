@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -163,6 +164,18 @@ def test_another_day_gives_another_order_of_near_equals(tmp_path: Path) -> None:
     assert days[0] == days[1]
     assert len({tuple(day) for day in days}) == 3
     assert all(row < 40 for day in days for row in day)
+
+
+def test_a_radio_of_the_day_after_is_good_and_not_the_same_list(tmp_path: Path) -> None:
+    snapshot = styled(tmp_path, [0] * 160, noise=1.0)
+    days = [
+        rows(rank(snapshot, [Seed(0)], Context(chance=day), RankingSettings(), 10))
+        for day in range(1, 9)
+    ]
+    in_place = [np.equal(one, other).mean() for one, other in pairwise(days)]
+    assert np.mean(in_place) < 0.35
+    plain = rows(rank(snapshot, [Seed(0)], Context(), RankingSettings(), 20))
+    assert all({*day} <= {*plain} for day in days)
 
 
 def test_a_taste_without_anything_near_is_still_a_taste() -> None:
