@@ -317,6 +317,7 @@ def table(
 
 def run(audio: Path, models: Path, data: Path) -> list[dict[str, object]]:
     """Real music by two models, and a synthetic library of 20,000 tracks."""
+    from bench import radio
     from bench.judge import judge
     from bench.quality import embedded
 
@@ -327,6 +328,7 @@ def run(audio: Path, models: Path, data: Path) -> list[dict[str, object]]:
             heard = judge(snapshot, audio, models, data / "musicnn.npz")
             rows += table(f"real 165, {model}", snapshot, heard, SESSIONS)
             rows += skipping.real(f"real 165, {model}", snapshot)
+            rows += radio.rows(f"real 165, {model}", snapshot, heard)
     made = synthesise(data / "synthetic", 20_000)
     rows += table("synthetic 20,000", made.snapshot, made.judge, SESSIONS)
     rows += skipping.synthetic("synthetic 20,000", made)
