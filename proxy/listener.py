@@ -33,6 +33,11 @@ HEAD_S: Final = 20.0
 BODY_S: Final = 60.0
 MIN_BODY_BYTES: Final = 256
 
+#: A client that sends no more this soon after its request may wait for the answer all the same (it
+#: has closed half of the connection), and for so long: later, and after that, it has gone.
+_STILL_THERE_S: Final = 0.05
+_PATIENCE_S: Final = 2.0
+
 _REFUSALS: Final = {
     400: b"Bad Request",
     405: b"Method Not Allowed",
@@ -98,6 +103,10 @@ class Listener(Reader):
         self._tunnel: Tunnel | None = None
         #: What came and is to be parsed when fewer calls wait.
         self._unread = b""
+        self._came_s = NEVER_S
+        #: The client has closed its half; whole calls are answered still.
+        self._half_closed = False
+        self._patience: asyncio.TimerHandle | None = None
 
     # asyncio
 
@@ -108,9 +117,10 @@ class Listener(Reader):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_timer()
-        if self._body_timer is not None:
-            self._body_timer.cancel()
-            self._body_timer = None
+        for timer in (self._body_timer, self._patience):
+            if timer is not None:
+                timer.cancel()
+        self._body_timer = self._patience = None
         self._unset_keepalive_if_required()
         running = self._running
         if running is not None and not running.response_complete and not running.detached:
@@ -127,6 +137,7 @@ class Listener(Reader):
             self._tunnel.hold(data)
             return
         self._idle_since_s = NEVER_S
+        self._came_s = self.loop.time()
         if self._unread:
             self._unread += data
             return
@@ -142,6 +153,30 @@ class Listener(Reader):
             self._await_head()
         if self._in_message and self._body_timer is None and not self._in_head:
             self._await_body()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Whether the connection stays: calls that came whole, a moment ago, are answered."""
+        running = self._running
+        if self._half_closed:
+            return True
+        if (
+            running is None
+            or running.response_complete
+            or running.more_body
+            or self._tunnel is not None
+            or self.loop.time() - self._came_s > _STILL_THERE_S
+        ):
+            return False
+        self._half_closed = True
+        begun = running.response_started
+        self._patience = self.loop.call_later(_PATIENCE_S, self._give_up, begun)
+        return True
+
+    def _give_up(self, begun: bool) -> None:
+        """Whoever has gone is told from who listens by what is sent: so something must be soon."""
+        running = self._running
+        if running is None or begun or not running.response_started or running.is_event_stream:
+            self.transport.close()
 
     def _take(self, data: bytes) -> None:
         """Parse what came, or as much of it as there is room for."""
@@ -289,8 +324,12 @@ class Listener(Reader):
         if self.transport.is_closing():
             return
         following = self.pipeline.pop() if self.pipeline else None
+        if self._half_closed and following is None:
+            self.transport.close()
+            return
         self.flow.resume_reading()
         if following is not None:
+            self._came_s = self.loop.time()  # nothing was read meanwhile, nor the end
             self._start_asgi_task(*following)
             if self._unread and len(self.pipeline) < _MOST_WAITING:
                 unread, self._unread = self._unread, b""

@@ -420,7 +420,7 @@ async def test_a_client_that_goes_frees_the_upstream_at_once() -> None:
             gone.clear()
             client = await proxy.client()
             client.writer.write(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % target)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.1)
             assert not gone.is_set()
             client.close()
             await asyncio.wait_for(gone.wait(), 1)

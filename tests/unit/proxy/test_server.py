@@ -240,6 +240,56 @@ async def test_half_a_head_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatc
         assert (await refused).status == 408
 
 
+@pytest.mark.parametrize("kept", [0, 1])
+async def test_who_has_closed_one_half_is_answered(kept: int) -> None:
+    """As the server behind answers it: one call or several, with a body or none."""
+
+    async def answer(exchange: Exchange) -> None:
+        await asyncio.sleep(0.05)
+        exchange.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % 2**20)
+        exchange.write(exchange.seen.target[-1:] * 2**20)
+
+    get = b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n"
+    post = b"POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nform"
+    calls = {b"a": get % b"a", b"p": post, b"abp": get % b"a" + get % b"b" + post}
+    async with proxied(RawUpstream(handler=answer), kept=kept) as proxy:
+        for answered, sent in calls.items():
+            client = await proxy.client()
+            client.writer.write(sent)
+            client.writer.write_eof()
+            async with asyncio.timeout(10):
+                for target in answered:
+                    reply = await read_reply(client.reader)
+                    assert (reply.status, reply.body) == (200, bytes((target,)) * 2**20)
+                assert await client.reader.read() == b""
+        async with asyncio.timeout(5):  # who asks for half a call gets what came before it
+            client = await proxy.client()
+            client.writer.write(calls[b"a"] + post[:-1])
+            client.writer.write_eof()
+            assert (await read_reply(client.reader)).whole
+            assert await client.reader.read() == b""
+
+
+async def test_who_has_gone_at_once_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.listener._PATIENCE_S", 0.2)
+    gone = asyncio.Queue[bytes]()
+
+    async def hang(exchange: Exchange) -> None:
+        if exchange.seen.target == b"/events":
+            exchange.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        await exchange.gone()
+        gone.put_nowait(exchange.seen.target)
+
+    async with proxied(RawUpstream(handler=hang)) as proxy:
+        targets = {b"/silent", b"/events"}
+        for target in targets:
+            client = await proxy.client()
+            client.writer.write(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % target)
+            client.close()
+        async with asyncio.timeout(5):
+            assert {await gone.get(), await gone.get()} == targets
+
+
 async def test_a_body_does_not_trickle_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("proxy.listener.BODY_S", 0.2)
     async with proxied() as proxy:
