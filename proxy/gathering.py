@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from proxy.choosing import Choice, Chosen, by_folder
 from proxy.errors import UpstreamError
@@ -30,36 +30,6 @@ class Gathered:
     song_ids: list[str] = field(default_factory=list)
     songs: list[SeenSong] = field(default_factory=list)
     picks: list[Pick] = field(default_factory=list)
-
-
-class Confirmation:
-    """The call that checks a login, made once.
-
-    Where it has begun, whoever is to ask for songs waits for its end; else both go together, and
-    until it has ended only a few songs are asked for (see `Asker.songs`).
-    """
-
-    def __init__(self, check: Callable[[], Coroutine[Any, Any, Confirmed]]) -> None:
-        self._check = check
-        self._task: asyncio.Task[Confirmed] | None = None
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether the upstream is being asked, or was."""
-        return self._task is not None
-
-    def begin(self) -> asyncio.Task[Confirmed]:
-        """Ask, if that was not done yet. The result is `confirm`'s."""
-        if self._task is None:
-            self._task = asyncio.ensure_future(self._check())
-            # Whoever gives up first need not look at how this ends.
-            self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return self._task
-
-    def give_up(self) -> None:
-        """It is not wanted any more."""
-        if self._task is not None:
-            self._task.cancel()
 
 
 async def confirm(asker: Asker, view: View, seeds: Sequence[int]) -> Confirmed:
@@ -94,9 +64,10 @@ async def gather(
     choose: Callable[[], Choice],
     session: Session,
     asker: Asker,
-    confirmation: Confirmation,
+    confirming: asyncio.Future[Confirmed],
     until_s: float,
     *,
+    together: bool,
     in_thread: bool,
     now_s: float,
 ) -> Gathered:
@@ -104,8 +75,9 @@ async def gather(
 
     `choose` makes the choice once it is this call's turn: what another call of the session is about
     to answer with is known to it then. Nothing is answered, or taken from what is kept, before
-    `confirmation` says that the login is good; until then few songs are asked for. `until_s` is a
-    time of the running loop, `now_s` one of the sessions' timer.
+    `confirming` says that the login is good; until then a few songs are asked for where `together`,
+    else none: they may turn out to be kept. `until_s` is a time of the running loop, `now_s` one of
+    the sessions' timer.
 
     Raises:
         TimeoutError, UpstreamError, AnswerError, RefusedError: before there was any song.
@@ -125,7 +97,9 @@ async def gather(
                     choice = choice or choose()
                     chosen = await _best(choice, missing, rows, in_thread)
                     session.reserve((one.song_id for one in chosen), now_s)
-            found = await _hydrated([one.song_id for one in chosen], asker, confirmation, until_s)
+            found = await _hydrated(
+                [one.song_id for one in chosen], asker, confirming, until_s, together
+            )
             if Missing.HIDDEN in found and turn == 0:
                 async with asyncio.timeout_at(until_s):
                     choice.restrict(await asker.folder_ids())
@@ -155,16 +129,18 @@ async def gather(
 
 
 async def _hydrated(
-    song_ids: Sequence[str], asker: Asker, confirmation: Confirmation, until_s: float
+    song_ids: Sequence[str],
+    asker: Asker,
+    confirming: asyncio.Future[Confirmed],
+    until_s: float,
+    together: bool,
 ) -> list[SeenSong | Missing]:
-    together = not confirmation.has_begun
-    confirming = confirmation.begin()
-    if together:
-        await asyncio.sleep(0)  # it goes first
+    found = None
+    if together and not confirming.done():
         found = await asker.songs(song_ids, until_s, confirming)
     async with asyncio.timeout_at(until_s):
         await confirming
-    return found if together else await asker.songs(song_ids, until_s)
+    return await asker.songs(song_ids, until_s) if found is None else found
 
 
 async def _best(choice: Choice, count: int, rows: set[int], in_thread: bool) -> list[Chosen]:

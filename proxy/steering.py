@@ -31,7 +31,7 @@ from proxy.decisions import (
     is_probe,
 )
 from proxy.errors import UpstreamError
-from proxy.gathering import Confirmed, Gathered, confirm, gather
+from proxy.gathering import Gathered, confirm, gather
 from proxy.hydration import Asker, RefusedError, Reply
 from proxy.knowledge import Knowledge, View
 from proxy.listening import Listening, stream_endpoint

@@ -11,7 +11,7 @@ import pytest
 
 from proxy.choosing import Choice, Chosen
 from proxy.errors import UpstreamRefused
-from proxy.gathering import Confirmation, gather
+from proxy.gathering import gather
 from proxy.hydration import Asker, Missing, RefusedError, Reply
 from proxy.session import Session
 from proxy.shelves import SeenSong
@@ -67,14 +67,12 @@ async def gathered(
             await asyncio.sleep(60)
         return cast("Reply", None), ()
 
-    confirmation = Confirmation(confirm)
-    if not together:
-        confirmation.begin()
+    confirming = asyncio.ensure_future(confirm())
     choice = cast("Choice", Numbers())
     found = await gather(
-        4, lambda: choice, session, cast("Asker", asker), confirmation,
+        4, lambda: choice, session, cast("Asker", asker), confirming,
         loop.time() + seconds,
-        in_thread=False, now_s=NOW_S,
+        together=together, in_thread=False, now_s=NOW_S,
     )  # fmt: skip
     return found.song_ids
 
