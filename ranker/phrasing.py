@@ -58,6 +58,11 @@ class Item:
     turn: float
 
     @property
+    def is_turned(self) -> bool:
+        """Whether it is not wanted, or says so itself ("no vocals")."""
+        return self.turn < 0 or self.word.startswith("no ")
+
+    @property
     def told(self) -> str:
         """Such as "not sad"."""
         if self.turn < 0:
@@ -89,8 +94,8 @@ def parse(
             turn = _turned(turn, _TURNS.get(word, -1.0))
             turns.append(word)
         elif word == "or":
-            if last is not None and last.turn < 0 and not turns:
-                turn = last.turn
+            if last is not None and not turns and last.is_turned:
+                turn = min(last.turn, -last.turn)
         elif word in LEXICON or word in KINDS or (word not in _FILLERS and is_known(word)):
             last = Item(word, turn)
             items.append(last)

@@ -16,7 +16,7 @@ import numpy as np
 from catalog.snapshot import Snapshot
 from catalog.tracks import Float32
 from ranker.errors import WordsError
-from ranker.labels import is_said_of_music
+from ranker.labels import is_said_of_music, told
 from ranker.lexicon import KINDS, LEXICON
 from ranker.phrasing import parse
 
@@ -30,14 +30,18 @@ class Wish:
             to lack.
         kinds: flags of `catalog.kinds` that are asked for.
         closed: flags that are not wanted, whatever the season.
-        known: words and phrases that count, with what turns them ("not", "less", …).
+        kinds_missing: flags that are asked for by words that stand for labels too ("christmas"),
+            where nothing in this library is of that kind: what has the labels comes.
+        known: words and phrases that are understood, with what turns them ("not", "less", …).
         unknown: words that are not known.
-        absent: words that are known, but nothing in this library has the labels they stand for.
+        absent: words, or the labels they stand for, that nothing in this library has. Where they
+            are not wanted, all of it fulfils that ("no banjo"), and they are among `known` too.
     """
 
     weights: Mapping[str, Float32]
     kinds: int
     closed: int
+    kinds_missing: int
     known: tuple[str, ...]
     unknown: tuple[str, ...]
     absent: tuple[str, ...]
@@ -46,6 +50,11 @@ class Wish:
     def wants(self) -> bool:
         """Whether anything is to be had, not only lacked."""
         return bool(self.kinds) or any(bool(np.any(w > 0)) for w in self.weights.values())
+
+    @property
+    def is_void(self) -> bool:
+        """Whether every song fulfils it, because nothing has what is not wanted."""
+        return not self.kinds and not self.closed and not self.total
 
     @property
     def total(self) -> float:
@@ -57,7 +66,7 @@ def wish(words: str, snapshot: Snapshot) -> Wish:
     """What the words ask for of this library.
 
     Raises:
-        WordsError: the snapshot has no tags, or no word is known.
+        WordsError: the snapshot has no tags, no word is known, or nothing has what is wanted.
     """
     if not snapshot.tag_groups:
         raise WordsError(
@@ -67,18 +76,24 @@ def wish(words: str, snapshot: Snapshot) -> Wish:
     labels = {label.lower() for group in snapshot.tag_groups.values() for label in group.labels}
     kinds_there = 0 if snapshot.kind is None else int(np.bitwise_or.reduce(snapshot.kind))
     wanted: dict[str, float] = defaultdict(float)
-    kinds = closed = 0
+    kinds = closed = kinds_missing = 0
     own = {word for label in labels for word in _words_of(label)}
     items, unknown = parse(words, lambda word: word in own or is_said_of_music(word), own)
     known: list[str] = []
     absent: list[str] = []
+    lacked = 0
     for item in items:
-        entries, kind = _entries(item.word, labels), KINDS.get(item.word, 0) & kinds_there
-        there = labels.intersection(entries)
+        entries, of_kind = _entries(item.word, labels), KINDS.get(item.word, 0)
+        there, kind = labels.intersection(entries), of_kind & kinds_there
         if not there and not kind:
-            absent.append(item.word)
+            if _asks_to_lack(item.turn, entries):
+                known.append(item.told)
+                lacked += 1
+            absent += _named(item.word, entries)
             continue
         known.append(item.told)
+        if item.turn > 0:
+            kinds_missing |= of_kind & ~kinds_there
         for label in there:
             wanted[label] += item.turn * entries[label]
         if item.turn > 0:
@@ -91,9 +106,22 @@ def wish(words: str, snapshot: Snapshot) -> Wish:
     }
     if kinds & closed:
         kinds = closed = 0  # both: neither
-    if not kinds and not closed and not any(np.any(w) for w in weights.values()):
+    asked = Wish(weights, kinds, closed, kinds_missing, tuple(known), tuple(unknown), tuple(absent))
+    if asked.is_void and not (lacked and lacked == len(items)):
         raise WordsError(_why_none(words, known, absent, unknown))
-    return Wish(weights, kinds, closed, tuple(known), tuple(unknown), tuple(absent))
+    return asked
+
+
+def _asks_to_lack(turn: float, entries: Mapping[str, float]) -> bool:
+    """Whether all that a word asks for is not to have something: "no banjo", "instrumental"."""
+    return all(turn * weight < 0 for weight in entries.values()) if entries else turn < 0
+
+
+def _named(word: str, entries: Mapping[str, float]) -> list[str]:
+    """What a word is about: itself, or what it says is lacking ("instrumental")."""
+    if entries and all(weight < 0 for weight in entries.values()):
+        return told(label.capitalize() for label in entries)
+    return [word]
 
 
 def _why_none(words: str, known: list[str], absent: list[str], unknown: list[str]) -> str:

@@ -6,6 +6,7 @@ import argparse
 from time import localtime
 from typing import TYPE_CHECKING
 
+from catalog.kinds import NAMES
 from catalog.library import Library
 from cli.console import say, show_json
 from cli.flags import add_data, add_json, positive
@@ -13,7 +14,7 @@ from cli.picks import pick_json, published, show_picks
 from cli.seeds import Finder
 from ranker.gates import in_season
 from ranker.picks import Context
-from ranker.wishes import wish
+from ranker.wishes import Wish, wish
 from ranker.words import rank_words
 
 if TYPE_CHECKING:
@@ -46,12 +47,7 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
     words = " ".join(arguments.words)
     season = Context(open_kinds=in_season(localtime().tm_mon))
     picks = rank_words(words, snapshot, season, configuration.ranking, arguments.count)
-    asked = wish(words, snapshot)
-    say(
-        f"understood: {', '.join(asked.known)}"
-        + (f"; not heard in this library: {', '.join(asked.absent)}" if asked.absent else "")
-        + (f"; not known: {', '.join(asked.unknown)}" if asked.unknown else "")
-    )
+    say(_understood(wish(words, snapshot)))
     if arguments.json:
         with Library.open(configuration.data, read_only=True) as library:
             song_ids = Finder(library, snapshot).song_ids()
@@ -59,3 +55,18 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
     else:
         show_picks(picks, snapshot, why=arguments.why)
     return 0
+
+
+def _understood(asked: Wish) -> str:
+    """What the words were taken for, and what of them this library cannot answer."""
+    told = [f"understood: {', '.join(asked.known)}"]
+    missing = [name for flag, name in NAMES.items() if asked.kinds_missing & flag]
+    if missing:
+        told.append(f"nothing here is known as {' or '.join(missing)}, so the nearest comes")
+    if asked.absent:
+        told.append(f"not heard in this library: {', '.join(asked.absent)}")
+    if asked.is_void:
+        told.append("so any song will do, and what is typical of the library comes")
+    if asked.unknown:
+        told.append(f"not known: {', '.join(asked.unknown)}")
+    return "; ".join(told)

@@ -37,7 +37,14 @@ def test_what_was_understood_is_told_beside_the_list(segue: Segue, data: Path) -
 def test_what_the_library_has_none_of_is_told(segue: Segue, data: Path) -> None:
     result = segue("vibe", "happy", "no", "banjo", "--data", str(data))
     assert result.code == 0
-    assert "understood: happy; not heard in this library: banjo\n" in result.err
+    assert "understood: happy, not banjo; not heard in this library: banjo\n" in result.err
     alone = segue("vibe", "banjo", "--data", str(data))
     assert (alone.code, alone.out) == (1, "")
     assert "not heard in this library: banjo" in alone.err
+
+
+def test_a_wish_to_lack_what_nothing_has_is_fulfilled(segue: Segue, data: Path) -> None:
+    result = segue("vibe", "no", "banjo", "-n", "2", "--data", str(data))
+    assert result.code == 0
+    assert "typical of this library" in result.out
+    assert "not heard in this library: banjo; so any song will do" in result.err

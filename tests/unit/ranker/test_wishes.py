@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from catalog.snapshot import Snapshot
+from catalog.kinds import SEASONAL
+from catalog.snapshot import Snapshot, TagGroup
 from ranker.errors import WordsError
+from ranker.picks import Context
+from ranker.settings import RankingSettings
 from ranker.wishes import wish
+from ranker.words import rank_words
 from tests.unit.ranker.library import LABELS, styled
 
 
@@ -39,6 +44,8 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
         ("calm but not sad", "calm, not sad"),
         ("no violin or heavy metal", "not violin, not heavy metal"),
         ("neither sad nor calm", "not sad, not calm"), ("sad or calm", "sad, calm"),
+        ("sad, no vocals or violin", "sad, no vocals, not violin"),
+        ("slightly sad or calm", "slightly sad, calm"),
         ("not, calm", "calm"), ("not xyzzy, calm", "calm"),
         # Twice is none, and what is no negation.
         ("not not sad", "sad"), ("isn't without violin", "violin"), ("nothing but sad", "sad"),
@@ -79,7 +86,7 @@ def test_what_is_not_known_is_told(snapshot: Snapshot) -> None:
 
 def test_what_this_library_has_none_of_is_told(snapshot: Snapshot) -> None:
     asked = wish("sad, no banjo, didgeridoo, audiobook, xyzzy", snapshot)
-    assert (asked.known, asked.unknown) == (("sad",), ("xyzzy",))
+    assert (asked.known, asked.unknown) == (("sad", "not banjo"), ("xyzzy",))
     assert asked.absent == ("banjo", "didgeridoo", "audiobook")
     with pytest.raises(WordsError, match="not heard in this library: banjo, harp; not known: xy"):
         wish("banjo, harp, xy", snapshot)
@@ -93,3 +100,41 @@ def test_of_a_word_with_several_labels_those_there_are_count(snapshot: Snapshot)
 def test_a_word_said_of_no_music_is_not_known(tmp_path: Path) -> None:
     with pytest.raises(WordsError, match="xyzzy"):
         wish("xyzzy", styled(tmp_path, [0]))
+
+
+@pytest.mark.parametrize(
+    ("words", "understood", "absent"),
+    [
+        ("no banjo", "not banjo", "banjo"), ("less banjo", "less banjo", "banjo"),
+        ("no vocals", "no vocals", "singing, vocal, rapping"),
+        ("instrumental", "instrumental", "singing, vocal, rapping"),
+        ("not live, no audiobook", "not live, not audiobook", "live, audiobook"),
+        ("no harp xyzzy", "not harp", "harp"),
+    ],
+)  # fmt: skip
+def test_what_is_not_wanted_and_not_there_is_fulfilled_by_all(
+    snapshot: Snapshot, words: str, understood: str, absent: str
+) -> None:
+    asked = wish(words, snapshot)
+    assert asked.is_void
+    assert (", ".join(asked.known), ", ".join(asked.absent)) == (understood, absent)
+    picks = rank_words(words, snapshot, Context(), RankingSettings(), 10)
+    assert len(picks) == snapshot.n
+    assert picks[0].reasons[0].text == "typical of this library"
+
+
+@pytest.mark.parametrize("words", ["banjo no harp", "not instrumental", "sad not sad no banjo"])
+def test_what_is_wanted_and_not_there_is_not_fulfilled_by_lacking_more(
+    snapshot: Snapshot, words: str
+) -> None:
+    with pytest.raises(WordsError):
+        wish(words, snapshot)
+
+
+def test_a_kind_that_nothing_is_of_is_told(tmp_path: Path) -> None:
+    labels = TagGroup(("christmas", "sad"), np.array([[2, 0], [0, 2]], np.float16))
+    snapshot = replace(styled(tmp_path, [0, 1]), tag_groups={"moods": labels})
+    assert wish("christmas", snapshot).kinds_missing == SEASONAL
+    assert not wish("no christmas", snapshot).kinds_missing
+    some = replace(snapshot, kind=np.array([SEASONAL, 0], np.uint8))
+    assert not wish("christmas", some).kinds_missing
