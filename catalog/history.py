@@ -74,8 +74,9 @@ class Event:
         agent, player: what else tells two players of one user apart.
         kind: of a session "starts" (value: whether the client said so itself), "reports" (it says
             so later), "pauses", "stops" (value: where, in seconds), "completes", "served",
-            "offered" or "answers" (of the seed that was asked about); of a taste "plays" (the server took it as heard), "stars", "unstars" or
-            "rates" (value: 0…5). Of `QUEUES`, `song_id` is the songs of a queue, one a line.
+            "offered" or "answers" (of the seed that was asked about); of a taste "plays" (the
+            server took it as heard), "stars", "unstars" or "rates" (value: 0…5). Of `QUEUES`,
+            `song_id` is the songs of a queue, one a line.
     """
 
     at_s: float
