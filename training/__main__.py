@@ -23,7 +23,7 @@ from training.recipe import Recipe
 from training.students import CANDIDATES
 from training.teachers import Teacher, teacher_of
 from training.trainer import Training, ears
-from training.validation import Validation
+from training.validation import Validation, cost_ms
 
 #: The share of sources that is for validation.
 HELD = 0.2
@@ -157,7 +157,8 @@ def _measure(options: argparse.Namespace) -> None:
         candidate = torch.load(path, weights_only=True)["recipe"]["candidate"]
         student = CANDIDATES[candidate](None)
         fill(student, path)
-        _show(str(path), validation.figures(ears(student.eval())))
+        heard = ears(student.eval())
+        _show(str(path), {**validation.figures(heard), "core-ms a second": cost_ms(heard)})
 
 
 def _average(options: argparse.Namespace) -> None:

@@ -36,9 +36,15 @@ class Student(nn.Module):
         fold_batch_norms(self.network.eval().features)
         return self
 
+    @property
+    def _is_folded(self) -> bool:
+        return not any(isinstance(part, nn.BatchNorm2d) for part in self.network.modules())
+
     def network_state(self) -> dict[str, Tensor]:
         """The network's state dict with its batch norms, whether they were folded or not."""
         state = self.network.state_dict()
+        if not self._is_folded:
+            return state
         whole = Segue1Network()
         for name, module in whole.named_modules():
             if not isinstance(module, nn.BatchNorm2d) or f"{name}.weight" in state:
@@ -52,10 +58,9 @@ class Student(nn.Module):
 
     def load_network(self, state: Mapping[str, Tensor]) -> None:
         """Take a network's state dict with its batch norms; a folded student folds them."""
-        folded = not any(isinstance(part, nn.BatchNorm2d) for part in self.network.modules())
-        whole = Segue1Network() if folded else self.network
+        whole = Segue1Network() if self._is_folded else self.network
         whole.load_state_dict(state)
-        if folded:
+        if self._is_folded:
             fold_batch_norms(whole.eval().features)
             self.network.load_state_dict(whole.state_dict())
 

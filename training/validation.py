@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -25,6 +27,21 @@ _BATCH: Final = 2
 #: Spectrograms (n, 1, 128, 1000) → vectors (n, d), tag logits (n, 527), mood logits (n, 56); the
 #: last two may have no columns.
 Ears = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
+
+
+@torch.no_grad()
+def cost_ms(ears: Ears, *, rounds: int = 20) -> float:
+    """Milliseconds of one core for a second of audio, without the front end: a median of rounds."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    window = torch.zeros(1, 1, 128, round(WINDOW_S * FRAMES_PER_S))
+    taken = []
+    for _ in range(rounds):
+        began = time.process_time()
+        ears(window)
+        taken.append(time.process_time() - began)
+    torch.set_num_threads(threads)
+    return 1000 * statistics.median(taken) / WINDOW_S
 
 
 class Validation:

@@ -197,3 +197,14 @@ def test_folded_norms_come_back_in_the_checkpoint() -> None:
         other = CANDIDATES["mobilenet"](None).eval()
         other.load_network(folded.network_state())
         assert torch.allclose(other(mel, moods_teach=False)[0], before, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", sorted(CANDIDATES))
+def test_every_candidate_comes_back_from_its_checkpoint(name: str) -> None:
+    student = CANDIDATES[name](None).eval()
+    other = CANDIDATES[name](None).eval()
+    other.load_network(student.network_state())
+    mel = torch.randn(2, 1, 128, 64, generator=generator(6))
+    with torch.no_grad():
+        before, after = (one(mel, moods_teach=False)[0] for one in (student, other))
+    assert torch.allclose(after, before, atol=1e-4)
