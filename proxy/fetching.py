@@ -14,6 +14,7 @@ from typing import Final
 
 from proxy.answer import Answer
 from proxy.errors import UpstreamBroke, UpstreamError
+from proxy.shares import Share, Shares
 from proxy.upstream import HttpUpstream
 
 #: How often a request is sent again because a kept connection turned out to be closed.
@@ -77,6 +78,7 @@ class Fetching:
         take: told of each answer that came whole, in no order. What it raises ends the round.
         limit: bytes; an answer longer than this is none.
         at_once: requests under way at any time.
+        share: each of them takes a place in it; None: they need none.
         first: so many are sent before `go_on` is called; None: all are.
     """
 
@@ -89,12 +91,15 @@ class Fetching:
         limit: int,
         at_once: int,
         first: int | None = None,
+        share: Share | None = None,
     ) -> None:
         self._upstream = upstream
         self._reads = reads
         self._take = take
         self._limit = limit
         self._at_once = at_once
+        self._share = share or Shares(at_once).of("")
+        self._awaits_place = False
         self._held = deque(range(len(reads) if first is None else first, len(reads)))
         self._waiting = deque(range(len(reads) - len(self._held)))
         self._tries = [0] * len(reads)
@@ -118,11 +123,15 @@ class Fetching:
         finally:
             self._waiting.clear()
             self._held.clear()
-            for task in self._opening:
+            self._share.leave(self._go_on_in_turn)
+            opening, self._opening = self._opening, set()
+            for task in opening:
                 task.cancel()
             running, self._running = self._running, set()
             for fetch in running:
                 fetch.abandon()
+            for _ in range(len(opening) + len(running)):
+                self._share.give_back()
 
     def go_on(self) -> None:
         """Send those that were held back as well."""
@@ -139,12 +148,23 @@ class Fetching:
             self._done.set_result(None)
 
     def _start_more(self) -> None:
-        for _ in range(self._at_once - len(self._running) - len(self._opening)):
-            if self._waiting:
-                self._start()
+        while self._waiting and len(self._running) + len(self._opening) < self._at_once:
+            if not self._share.take():
+                if not self._awaits_place:
+                    self._awaits_place = True
+                    self._share.wait(self._go_on_in_turn)
+                return
+            if not self._start():
+                self._share.give_back()
 
-    def _start(self) -> None:
-        """Send the next request, over a kept connection or a new one."""
+    def _go_on_in_turn(self) -> None:
+        """There is a place: one request takes it, and the next waits again."""
+        self._awaits_place = False
+        self._start_more()
+        self._look()
+
+    def _start(self) -> bool:
+        """Send the next request, over a kept connection or a new one; False where there is none."""
         while self._waiting:
             number = self._waiting.popleft()
             read = self._reads[number]
@@ -157,28 +177,33 @@ class Fetching:
                 continue
             if begun:
                 self._running.add(fetch)
-                return
+                return True
             self._tries[number] -= 1
             self._waiting.appendleft(number)
             task = asyncio.ensure_future(self._open())
             self._opening.add(task)
             task.add_done_callback(self._opening.discard)
-            return
+            return True
+        return False
 
     async def _open(self) -> None:
+        begun = False
         try:
             await self._upstream.open_connection()
         except UpstreamError:
             pass  # others may be open; else nothing more comes
         else:
-            self._start()
+            begun = self._start()
         self._opening.discard(asyncio.current_task())
+        if not begun:
+            self._share.give_back()
         self._look()
 
     def _ended(self, fetch: _Fetch) -> None:
         if fetch not in self._running:
             return  # given up
         self._running.discard(fetch)
+        self._share.give_back()
         failure, body = fetch.failure, fetch.body
         if isinstance(failure, UpstreamBroke) and failure.untouched:
             self._again(fetch.number)
@@ -190,7 +215,7 @@ class Fetching:
                 if not self._done.done():
                     self._done.set_exception(error)
                 return
-        self._start()
+        self._start_more()
         self._look()
 
     def _again(self, number: int) -> None:
@@ -198,6 +223,7 @@ class Fetching:
             self._waiting.append(number)
 
     def _look(self) -> None:
-        over = not (self._running or self._opening or self._held)
+        awaits = self._awaits_place and bool(self._waiting)
+        over = not (self._running or self._opening or self._held or awaits)
         if over and not self._done.done():
             self._done.set_result(None)

@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 from proxy import calls
 from proxy.calls import FORM_TYPE, Headers
 from proxy.fetching import Fetching, Read
+from proxy.shares import Share
 from proxy.shelves import SeenSong, Shelf
 from proxy.upstream import HttpUpstream
 from subsonic.cutting import Cutter
@@ -81,6 +82,7 @@ class Asker:
         headers: the request's headers as they go to the upstream (see proxy.headers).
         by_form: the login came in a form; then it is sent in one, so that it does not turn up in
             the access logs of servers in between.
+        share: this user's, of songs that are asked for at a time; None: as many as one call may.
     """
 
     def __init__(
@@ -91,8 +93,10 @@ class Asker:
         wanted: Format,
         *,
         by_form: bool,
+        share: Share | None = None,
     ) -> None:
         self._upstream = upstream
+        self._share = share
         self._is_xml = wanted is Format.XML
         form = "xml" if self._is_xml else "json"
         self._login = parameters.only(IDENTITY).with_values(f=form).encode()
@@ -194,6 +198,7 @@ class Asker:
             limit=MAX_ANSWER_BYTES,
             at_once=CONCURRENCY,
             first=UNCONFIRMED if unconfirmed else None,
+            share=self._share,
         )
         if confirming is not None:
             confirming.add_done_callback(

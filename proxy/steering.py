@@ -32,7 +32,7 @@ from proxy.decisions import (
 )
 from proxy.errors import UpstreamError
 from proxy.gathering import Gathered, confirm, gather
-from proxy.hydration import Asker, RefusedError, Reply
+from proxy.hydration import CONCURRENCY, Asker, RefusedError, Reply
 from proxy.knowledge import Knowledge, View
 from proxy.listening import Listening, stream_endpoint
 from proxy.logins import Logins
@@ -43,6 +43,7 @@ from proxy.replay import ReplayedBody
 from proxy.session import Evidence, Session
 from proxy.sessions import Keeper, Sessions
 from proxy.settings import ProxySettings
+from proxy.shares import Shares
 from proxy.shelves import Shelf, Shelves
 from proxy.tastes import Tastes
 from proxy.upstream import HttpUpstream
@@ -98,6 +99,7 @@ class Steering:
         self.sessions = Sessions(timer, keeper)
         self._logins = Logins(timer)
         self.shelves = Shelves(timer, self._logins)
+        self._shares = Shares(CONCURRENCY)
         self._listening = Listening(self.sessions, self.shelves, self._logins, wall_clock)
         self.explanations = Explanations()
         #: The page `/segue/why`, an ASGI application.
@@ -245,6 +247,7 @@ class Steering:
             asked.headers,
             plan.format,
             by_form=by_form,
+            share=self._shares.of(asked.identity.user),
         )
         async with asyncio.timeout_at(until_s):
             if plan.probe:
