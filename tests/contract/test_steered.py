@@ -221,6 +221,26 @@ async def test_what_a_user_may_not_see_never_appears(house: House) -> None:
     assert hidden_seed.json()["subsonic-response"]["error"]["code"] == 70
 
 
+async def test_songs_of_a_library_that_was_taken_away_are_gone_within_the_minute(
+    tmp_path: Path,
+) -> None:
+    """As docs/operation.md says; a seed of that library is refused at once."""
+    now_s = 1000.0
+    async with keep_house(tmp_path, timer=lambda: now_s) as house:
+
+        async def folders() -> set[int]:
+            songs = await house.songs("getSimilarSongs", id="song0002", count=59)
+            assert len(songs) >= 25
+            return {house.server.songs[str(song["id"])]["_folder"] for song in songs}
+
+        assert await folders() == {1, 2}
+        house.server.users["admin"].folders = (1,)
+        refused = await house.call("getSimilarSongs", id="song0046", count=5)
+        assert refused.json()["subsonic-response"]["error"]["code"] == 70
+        now_s += 60.1
+        assert await folders() == {1}
+
+
 async def test_songs_hidden_from_a_user_are_replaced_by_others(house: House) -> None:
     assert len(await house.songs("getSimilarSongs", id="song0001", count=25, user="bob")) == 25
 
