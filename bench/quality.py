@@ -15,6 +15,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ from ranker.picks import Context, Seed
 from ranker.rank import rank
 from ranker.settings import RankingSettings
 from ranker.taste import Liking, taste_of
+from ranker.wishes import wish
 from ranker.words import rank_words
 
 #: What is asked of each model's whole score, on the 165 excerpts of the development library.
@@ -59,6 +61,15 @@ WORDS = (
     ("energetic", "energetic"), ("dark", "dark"), ("late night drive", "deep"),
 )  # fmt: skip
 
+#: Words that are asked for with more and with less of each other.
+DEGREED = (
+    "sad", "calm", "happy", "energetic", "dark", "epic", "dreamy", "piano", "guitar", "drums",
+    "electronic", "rock", "orchestral", "slow",
+)  # fmt: skip
+DEGREES = ("{} very {}", "{} {}", "{}", "{} less {}", "{} not {}")
+
+#: A rise of so many deviations, of ten songs' mean, is one song of another artist.
+RISE = 0.05
 
 #: What names a row; the other entries are its figures.
 _TEXTS = ("score", "knob at 0 · .25 · .5 · .75 · 1", "words", "tag")
@@ -265,6 +276,39 @@ def words(snapshot: Snapshot, asked: Sequence[tuple[str, str]] = WORDS) -> list[
     return rows
 
 
+def degrees(snapshot: Snapshot, asked: Sequence[str] = DEGREED) -> list[dict[str, object]]:
+    """How much of a second word ten songs have, from "sad very calm" to "sad not calm": the mean
+    of its labels, in deviations. It should fall at every step; `rises` are pairs where it does not.
+    """
+    means: list[list[float]] = []
+    for one, other in permutations(asked, 2):
+        try:
+            meant = wish(other, snapshot).weights
+            picks = [
+                rank_words(form.format(one, other), snapshot, Context(), RankingSettings(), 10)
+                for form in DEGREES
+            ]
+        except WordsError:
+            continue
+        has = sum(
+            np.asarray(snapshot.tag_groups[name].scores, np.float32) @ np.maximum(weights, 0)
+            for name, weights in meant.items()
+        ) / sum(float(np.maximum(weights, 0).sum()) for weights in meant.values())
+        means.append([float(has[[pick.row for pick in found]].mean()) for found in picks])
+    if not means:
+        return []
+    steps = np.diff(means).max(1)
+    return [
+        {
+            "words": " · ".join(form.format("A", "B") for form in DEGREES),
+            "of B": " · ".join(f"{mean:.2f}" for mean in np.mean(means, axis=0)),
+            "pairs": len(means),
+            f"rises above {RISE}": int((steps > RISE).sum()),
+            "largest": round(float(steps.max()), 3),
+        }
+    ]
+
+
 def run(audio: Path, models: Path, wanted: Sequence[str] | None = None) -> list[dict[str, object]]:
     """Every figure in a row, a column for each model that can run (or each one wanted)."""
     data = data_folder()
@@ -281,6 +325,7 @@ def run(audio: Path, models: Path, wanted: Sequence[str] | None = None) -> list[
         if snapshot.tag_groups:
             rows += knobs(snapshot)
             rows += words(snapshot)
+            rows += degrees(snapshot)
         columns[entry.name] = dict(_named(rows))
     names = dict.fromkeys(name for column in columns.values() for name in column)
     return [
