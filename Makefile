@@ -8,13 +8,16 @@ SHARED ?= ../shared
 TORCH ?= $(if $(wildcard $(SHARED)/models/mn04_as_mAP_432.pt),1,0)
 DEV_LOCK := $(if $(filter 1,$(TORCH)),requirements/dev-torch.txt,requirements/dev.txt)
 
+# Processes that tests are run by; half of them wait for sockets most of the time.
+TEST_WORKERS ?= 2
+
 .PHONY: demo test soak bench train lint types format lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/segue demo $(if $(ONCE),--once) $(if $(MUSIC),--music "$(MUSIC)")
 
 test: $(VENV)/.dev
-	$(BIN)/pytest -m "not soak"
+	$(BIN)/pytest -m "not soak" --numprocesses $(TEST_WORKERS) --dist worksteal
 
 soak: $(VENV)/.dev
 	$(BIN)/pytest -m soak --timeout 7200
