@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +16,7 @@ from catalog.tracks import Float32
 from ranker.picks import Context, Seed
 from ranker.settings import RankingSettings
 
-#: The flow looks at so many songs, each counting this part of the one after it.
+#: The flow looks at so many songs before the seeds, each counting this part of the one after it.
 FLOW_SONGS: Final = 5
 FLOW_DECAY: Final = 0.7
 
@@ -52,7 +53,8 @@ class Query:
         wanted: (s, d) the seeds to be like, rows of length 1 (or 0); `weights` (s,) sums to 1.
         unwanted: (u, d) seeds to be unlike; `unwanted_weights` (u,) in 0…1.
         skipped: (k, d) songs skipped; `skipped_weights` (k,) in 0…1, less with time.
-        flow: (d,) the decayed songs of the session, length 1; None where none was listened to.
+        flow: (d,) the decayed songs of the session, length 1; None where none was listened to but
+            the seeds, which `wanted` has already.
         profile: (p,) the seeds' tags, length 1; None where there are no profiles.
     """
 
@@ -102,7 +104,7 @@ class Query:
             unwanted_weights=np.array([-seed.weight / most for seed in unwanted], np.float32),
             skipped=_rows(snapshot.vectors, [row for row, _ in skips]),
             skipped_weights=np.array([weight for _, weight in skips], np.float32),
-            flow=_flow(snapshot, context) if settings.flow else None,
+            flow=_flow(snapshot, context, wanted) if settings.flow else None,
             profile=_profile(snapshot, wanted) if settings.tags else None,
         )
 
@@ -129,8 +131,10 @@ def unit(vector: NDArray[Any]) -> Float32:
     return np.asarray(vector / max(math.sqrt(float(vector @ vector)), 1e-6), np.float32)
 
 
-def _flow(snapshot: Snapshot, context: Context) -> Float32 | None:
-    heard = [row for row in context.followed if 0 <= row < snapshot.n][:FLOW_SONGS]
+def _flow(snapshot: Snapshot, context: Context, wanted: Sequence[Seed]) -> Float32 | None:
+    seeds = {seed.row for seed in wanted}
+    followed = (row for row in context.followed if 0 <= row < snapshot.n and row not in seeds)
+    heard = list(islice(followed, FLOW_SONGS))
     if not heard:
         return None
     decay = _DECAY[: len(heard)]

@@ -34,7 +34,7 @@ class RankingSettings:
         default=0.2, metadata={"doc": "Weight of a genre in common, by the files' own tags."}
     )
     flow: float = field(
-        default=0.4, metadata={"doc": "Weight of sounding like the songs heard last."}
+        default=0.4, metadata={"doc": "Weight of sounding like the songs heard before the seed."}
     )
     tempo: float = field(
         default=0.2, metadata={"doc": "Taken off for a jump in tempo from the song before."}

@@ -123,7 +123,7 @@ def shared_genres(snapshot: Snapshot, row: int, seeds: Sequence[Seed], most: int
 
 
 def flow(near: Likeness) -> Float32:
-    """Cosine to the decayed songs of the session: -1…1; 0 where nothing was heard."""
+    """Cosine to the decayed songs of the session before the seeds: -1…1; 0 where there are none."""
     return np.zeros(len(near.wanted), np.float32) if near.flow is None else near.flow
 
 

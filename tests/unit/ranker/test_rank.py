@@ -313,6 +313,23 @@ def test_what_was_skipped_is_not_followed(tmp_path: Path) -> None:
     assert not flows((10,), (10,))  # nothing was listened to yet
 
 
+def test_a_seed_that_was_heard_counts_once(tmp_path: Path) -> None:
+    """As the seed: the flow is of the songs before it."""
+    snapshot = styled(tmp_path, [0] * 8 + [1] * 8, profiled=True)
+
+    def told(seeds: list[int], heard: tuple[int, ...]) -> list[dict[str, float]]:
+        wanted = [Seed(row) for row in seeds]
+        picks = rank(snapshot, wanted, Context(heard=heard), SETTINGS, 5)
+        return [{reason.term: reason.value for reason in pick.reasons} for pick in picks]
+
+    assert told([0], (0,)) == told([0], ())
+    assert not any("flow" in terms for terms in told([0, 9], (9, 0)))
+    before = np.asarray(snapshot.vectors[9])
+    for pick in rank(snapshot, [Seed(0)], Context(heard=(0, 9)), SETTINGS, 5):
+        flow = next(reason.value for reason in pick.reasons if reason.term == "flow")
+        assert flow == pytest.approx(SETTINGS.flow * float(snapshot.vectors[pick.row] @ before))
+
+
 def test_a_skip_turns_from_its_kind_and_is_forgotten(tmp_path: Path) -> None:
     snapshot = styled(tmp_path, [0] * 12 + [1] * 12 + [*range(2, 14)] * 6, noise=1.0)
     seeds, settings = [Seed(0), Seed(12)], replace(SETTINGS, tags=0)
