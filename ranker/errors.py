@@ -3,7 +3,8 @@
 ::
 
     RankingError
-    └── WordsError   none of the words says anything about sound, or the model gives no tags
+    └── WordsError   no word says anything about sound, nothing has what they want, or the model
+                     gives no tags
 """
 
 
@@ -12,4 +13,4 @@ class RankingError(Exception):
 
 
 class WordsError(RankingError):
-    """Words that cannot become a profile."""
+    """Words that cannot become a wish (`ranker.wishes`)."""

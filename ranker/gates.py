@@ -1,4 +1,9 @@
-"""Gates: what does not come at all, unless a seed is of the same kind or nothing else is left."""
+"""Gates: what does not come at all.
+
+Kinds (`catalog.kinds`: seasonal, spoken, live, short, long) come where a seed opens them
+(`opened_by`) or nothing else is left. What the listener gave one star, what is excluded, and other
+versions of that never come. Which track is of which kind is told by `embedder.kinds`.
+"""
 
 from __future__ import annotations
 
@@ -34,15 +39,21 @@ def allowed(snapshot: Snapshot, seeds: Sequence[Seed], context: Context) -> Mask
     return mask
 
 
+def opened_by(snapshot: Snapshot, seeds: Sequence[Seed]) -> int:
+    """Flags of the kinds that come because wanted seeds are of them."""
+    opened = 0
+    if snapshot.kind is not None:
+        for seed in seeds:
+            if seed.weight > 0:
+                opened |= int(snapshot.kind[seed.row])
+    return opened
+
+
 def of_open_kind(snapshot: Snapshot, seeds: Sequence[Seed], context: Context) -> Mask | None:
-    """(n,) bool: not of a kind (see `catalog.kinds`) that no wanted seed is of; None: all are."""
+    """(n,) bool: of no kind but those that seeds or the context open; None: all are."""
     if snapshot.kind is None:
         return None
-    opened = context.open_kinds
-    for seed in seeds:
-        if seed.weight > 0:
-            opened |= int(snapshot.kind[seed.row])
-    closed = np.uint8(~opened & 0xFF)
+    closed = np.uint8(~(context.open_kinds | opened_by(snapshot, seeds)) & 0xFF)
     # Mostly all are closed: one look at each instead of two.
     mask: Mask = (snapshot.kind if closed == 0xFF else snapshot.kind & closed) == 0
     return mask

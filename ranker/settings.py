@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, fields
 class RankingSettings:
     """Knobs are 0…1; a weight of 0 switches its term off.
 
-    Weights of what is taken off (or given for familiarity) count in deviations of the scores over
-    the library, so that they mean the same whatever the model and however alike the music is.
+    `audio`, `hub`, `tags`, `flow` and `unlike` are weights of likeness itself. All others count in
+    deviations of the scores over the library, so that they mean the same whatever the model and
+    however alike the music is (for words, in deviations of a label: see `ranker.words`).
     """
 
     breadth: float = field(

@@ -26,7 +26,8 @@ LEAST_GAIN: Final = 0.04
 #: Anchors are sought among so many of the best-loved songs.
 MOST_CANDIDATES: Final = 400
 
-#: Two tracks this alike are of one kind; half as alike, hardly (as for skips).
+#: Two tracks this alike are of one kind; half as alike, a quarter. (A skip reaches further: see
+#: `ranker.terms.KIN`.)
 KIN: Final = 0.5
 
 #: A favourite is fully due again after so many half-lives of being unheard.

@@ -59,7 +59,8 @@ def audio(near: Likeness, query: Query) -> Float32:
 def hub(snapshot: Snapshot, rows: Rows) -> Float32:
     """How much nearer a row is to its neighbours than tracks of the library are on average.
 
-    About -0.3…0.3; 0 where the snapshot does not tell. Taking half of it off a cosine is CSLS.
+    About -0.3…0.3; 0 where the snapshot does not tell. Taking half of it off a cosine is CSLS
+    (Lample et al. 2018).
     """
     if snapshot.hub is None:
         return np.zeros(len(rows), np.float32)
@@ -161,7 +162,10 @@ def held_back(rows: Rows, context: Context) -> Float32:
 
 
 def familiar(snapshot: Snapshot, rows: Rows, context: Context) -> Float32:
-    """1 for an artist listened to in this session; else how well the listener knows the song."""
+    """0…1: 1 for an artist listened to in this session; else how well the listener knows the song.
+
+    `explore` tells whether that is for a song (below .5) or against it.
+    """
     heard = [row for row in context.followed if 0 <= row < snapshot.n]
     artists = np.unique(snapshot.artist[heard])
     found = np.isin(snapshot.artist[rows], artists[artists >= 0]).astype(np.float32)
@@ -176,7 +180,7 @@ def taste(rows: Rows, known: Taste) -> Float32:
 
 
 def favourite(rows: Rows, known: Taste) -> Float32:
-    """1 for a favourite that was not heard for long, 0 for one just heard and for all others."""
+    """0…1: 1 for a favourite not heard for long, 0 for one just heard and for all others."""
     return _aligned(rows, known.rows, known.due)
 
 
@@ -188,7 +192,10 @@ def house(rows: Rows, known: Taste) -> Float32:
 
 
 def by_chance(rows: Rows, chance: int) -> Float32:
-    """-1…1, evenly spread, the same for the same row and `chance` (SplitMix64)."""
+    """-1…1, evenly spread, the same for the same row and `chance`.
+
+    SplitMix64 (Steele, Lea & Flood 2014).
+    """
     with np.errstate(over="ignore"):
         x = rows.astype(np.uint64) + np.uint64(chance & _MASK) * np.uint64(0x9E3779B97F4A7C15)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -62,7 +62,8 @@ def rank_words(
     """The `count` rows that answer the words best, one per recording, artists spaced.
 
     A row's score is the weighted mean of its normal scores on the labels meant; times up to
-    `1 + BY_SOUND` for what sounds like the best. Gated kinds only where nothing else is left.
+    `1 + BY_SOUND` for what sounds like the best. `artist_repetition` is taken off a further song of
+    an artist, in the same normal scores. Gated kinds only where nothing else is left.
 
     Raises:
         WordsError: see `ranker.wishes.wish`.
