@@ -201,6 +201,13 @@ class Library(Analyses, Songs, Runs):
         row = self._db.execute("SELECT count(*) FROM tracks WHERE path >= x'01'").fetchone()
         return int(row[0])
 
+    def count_by_root(self) -> dict[int, int]:
+        """How many tracks are known of each music folder that has any."""
+        rows = self._db.execute(
+            "SELECT root_id, count(*) FROM tracks WHERE path >= x'01' GROUP BY root_id"
+        )
+        return {int(root): int(count) for root, count in rows}
+
     def files(self, root_id: int) -> dict[str, KnownFile]:
         """What is remembered of each file of a music folder, by path."""
         rows = self._db.execute(

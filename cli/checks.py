@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -15,10 +15,11 @@ import httpx2
 
 from catalog.errors import CatalogError
 from catalog.library import FILE_NAME, Library
-from catalog.snapshot import open_snapshot
+from catalog.snapshot import Snapshot, open_snapshot
+from catalog.snapshots import newer_snapshot
 from cli.console import count_text, size_text
 from cli.errors import not_installed
-from cli.standing import merge_text
+from cli.standing import Switching, merge_text, switching, unlisted
 from subsonic.client import Client
 from subsonic.errors import MISSING_PARAMETER, FailedAnswer, SubsonicError
 
@@ -35,6 +36,9 @@ _LEAST_LINKED: Final = 0.9
 
 #: A snapshot is written beside the old one: keep room for a large library.
 _LEAST_FREE_BYTES: Final = 500_000_000
+
+#: Of files that hold up a change of model.
+_MOST_NAMED: Final = 5
 
 _TIMEOUT_S: Final = 5.0
 
@@ -139,8 +143,8 @@ def check_models(configuration: Configuration) -> Iterator[Check]:
     yield Check("models", "ok", choice.reason)
 
 
-def check_catalog(data: Path) -> Iterator[Check]:
-    """The library, the share of linked songs, and the snapshot by sha256."""
+def check_catalog(data: Path, settings: LibrarySettings) -> Iterator[Check]:
+    """The library, its folders, the snapshot by sha256, what waits, the share of linked songs."""
     if not (data / FILE_NAME).exists():
         yield Check("library", "warn", f"nothing in {data} yet", "run `segue embed`")
         return
@@ -150,6 +154,7 @@ def check_catalog(data: Path) -> Iterator[Check]:
             songs, linked = library.count_songs()
             failures = len(library.failures())
             shard = library.shard()
+            left, counts = unlisted(library, settings), library.count_by_root()
     except CatalogError as error:
         yield Check("library", "fail", str(error))
         return
@@ -160,6 +165,11 @@ def check_catalog(data: Path) -> Iterator[Check]:
         yield Check("library", "warn", text, "see `segue info --failures`")
     else:
         yield Check("library", "ok", count_text(tracks, "track"))
+    for root, folder in left.items():
+        text = (
+            f"{folder} is not in library.music any more; {count_text(counts[root], 'track')} kept"
+        )
+        yield Check("music", "warn", text, "add it there, or `segue embed --prune` forgets it")
     try:
         snapshot = open_snapshot(data, verify=True)
     except CatalogError as error:
@@ -174,6 +184,7 @@ def check_catalog(data: Path) -> Iterator[Check]:
             tracks_text = count_text(snapshot.n, "track")
             text = f"{snapshot.version}: {tracks_text} by {snapshot.model.name}, sha256 right"
             yield Check("snapshot", "ok", text)
+            yield from _check_waiting(data, snapshot, left)
     if not songs:
         todo = "run `segue link`, or start `segue serve`, which links by itself"
         yield Check("links", "warn", "no song of the server is known", todo)
@@ -182,6 +193,33 @@ def check_catalog(data: Path) -> Iterator[Check]:
         yield Check("links", "warn", f"{linked} of {songs} songs are linked", todo)
     else:
         yield Check("links", "ok", f"{linked} of {songs} songs are linked")
+
+
+def _check_waiting(data: Path, snapshot: Snapshot, left: Collection[int]) -> Iterator[Check]:
+    """What keeps the newest from being in force: `segue rollback`, or a change of model."""
+    with Library.open(data, read_only=True) as library:
+        newer = newer_snapshot(data, library.published())
+        change = switching(library, snapshot, data, left)
+    if newer:
+        text = f"{snapshot.version} is in force since `segue rollback`, not {newer}, the newest"
+        todo = f"when all is well again: segue rollback {newer}"
+        yield Check("snapshot", "warn", text, todo)
+    if change is not None:
+        text = f"{change.before} stays until {change.after} has heard all"
+        text += f" ({change.heard} of {change.of} tracks)"
+        yield Check("model", "warn", text, _waiting_text(change))
+
+
+def _waiting_text(change: Switching) -> str:
+    if not change.lacking:
+        return "let `segue embed` run to its end"
+    told = ", ".join(f"{count} {why}" for why, count in change.lacking.items())
+    if not change.held_up_by:
+        return f"`segue embed` goes on ({told})"
+    named = [path for path, _ in change.held_up_by]
+    some = ", ".join(named[:_MOST_NAMED]) + (", …" if named[_MOST_NAMED:] else "")
+    further = "bring them back, or: segue embed --publish-partial, or --prune for those gone"
+    return f"held up by {some} ({told}): {further}"
 
 
 def check_port(settings: ServerSettings) -> Iterator[Check]:

@@ -28,9 +28,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the description and the flags."""
     parser.description = (
         "Checks the configuration, the music and data folders, the server and the login there, the"
-        "\nweights and the snapshot (by sha256), the share of linked songs, the port, and an nginx"
-        "\nin front. Each line is ok, warn or fail, and says what to do. It changes nothing. Exit"
-        "\ncode 1 when anything fails, 2 when the configuration cannot be used."
+        "\nweights and the snapshot (by sha256), what keeps a newer one from being in force, the"
+        "\nshare of linked songs, the port, and an nginx in front. Each line is ok, warn or fail,"
+        "\nand says what to do. It changes nothing. Exit code 1 when anything fails, 2 when the"
+        "\nconfiguration cannot be used."
     )
     parser.add_argument(
         "--url", metavar="URL", help="the address that players use: is Segue behind it?"
@@ -61,7 +62,7 @@ def _checks(configuration: Configuration, url: str | None) -> Iterator[Check]:
     yield from checks.check_paths(configuration.library)
     yield from asyncio.run(checks.check_upstream(configuration.upstream))
     yield from checks.check_models(configuration)
-    yield from checks.check_catalog(configuration.data)
+    yield from checks.check_catalog(configuration.data, configuration.library)
     yield from checks.check_port(configuration.server)
     yield from checks.check_front(configuration.server)
     if url:

@@ -19,8 +19,10 @@ from catalog.tracks import Tags, Track
 from cli.console import count_text, duration_text, say, show, show_json, show_table, size_text
 from cli.flags import add_data, add_json
 from cli.picks import published
+from cli.standing import unlisted
 
 if TYPE_CHECKING:
+    from catalog.settings import LibrarySettings
     from cli.main import Compose
     from embedder.encoding import Encoding
 
@@ -147,8 +149,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "\nMusicBrainz id or artist and title with equal length where the sound is not plainly"
         "\nanother, as the published snapshot has them. Best first in each group (lossless before"
         "\nlossy, stereo before mono, then by bit rate, then by tags), most bytes to spare first"
-        "\namong groups. Files that are gone are left out;"
-        "\nlinks are the file they lead to. Nothing is ever deleted."
+        "\namong groups. Files that are gone, or in a folder that is not in library.music any more,"
+        "\nare left out; links are the file they lead to. Nothing is ever deleted."
     )
     add_data(parser)
     add_json(parser)
@@ -156,8 +158,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, compose: Compose) -> int:
     """Read the snapshot and the library, changing neither."""
-    data = compose("library").data
-    families = find(data)
+    configuration = compose("library")
+    families = find(configuration.data, configuration.library)
     if arguments.json:
         show_json([_json(family) for family in families])
     else:
@@ -165,8 +167,11 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
     return 0
 
 
-def find(data: Path) -> list[list[File]]:
+def find(data: Path, settings: LibrarySettings) -> list[list[File]]:
     """The groups of two and more files, each best first, the one with most to spare first.
+
+    Files of folders that are no music folders any more are left out: they are no reason to spare
+    one that is listed.
 
     Raises:
         CatalogError: there is no library, or nothing is published.
@@ -182,15 +187,21 @@ def find(data: Path) -> list[list[File]]:
     with Library.open(data, read_only=True) as library:
         folders = library.roots()
         missing = library.missing()
+        left = unlisted(library, settings)
+        passed: set[int] = set()
         for track in library.tracks():
             code = codes.get(track.track_id, -1)
-            if counts[code] > 1:
+            if counts[code] > 1 and track.root_id in left:
+                passed.add(track.root_id)
+            elif counts[code] > 1:
                 families[code].append(File.of(track, folders.get(track.root_id, "")))
         reachable = {
             root
             for root in {file.track.root_id for files in families.values() for file in files}
             if _reachable(library, root, folders.get(root, ""))
         }
+        for root in sorted(passed):
+            say(f"segue: {left[root]} is not in library.music any more: its files are left out")
         for root in {file.track.root_id for files in families.values() for file in files}:
             if root not in reachable:
                 say(f"segue: {folders.get(root, '')} cannot be looked at: as the last run found it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from catalog.library import Library
 from catalog.snapshot import FOLDER, MANIFEST, Snapshot, open_snapshot
 from catalog.snapshots import kept_snapshots
-from catalog.tracks import RunReport
 from cli.console import (
     count_text,
     duration_text,
@@ -22,7 +22,7 @@ from cli.console import (
     size_text,
 )
 from cli.flags import add_data, add_json
-from cli.standing import merge_text, missing_text, newer_text, standing
+from cli.standing import merge_text, missing_text, newer_text, standing, switching, unlisted
 
 if TYPE_CHECKING:
     from cli.main import Compose
@@ -46,9 +46,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, compose: Compose) -> int:
     """Read the library and the snapshot, changing neither."""
-    data = compose("library").data
+    configuration = compose("library")
+    data = configuration.data
     with Library.open(data, read_only=True) as library:
-        facts = gather(library, open_snapshot(data), data)
+        left = unlisted(library, configuration.library)
+        facts = gather(library, open_snapshot(data), data, left)
         if arguments.failures:
             roots = library.roots()
             facts["failed_files"] = [
@@ -67,8 +69,13 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
     return 0
 
 
-def gather(library: Library, snapshot: Snapshot | None, data: Path) -> dict[str, Any]:
-    """Everything known, in the shape that `--json` promises."""
+def gather(
+    library: Library, snapshot: Snapshot | None, data: Path, left: Mapping[int, str]
+) -> dict[str, Any]:
+    """Everything known, in the shape that `--json` promises. left: see `cli.standing.unlisted`."""
+    counts = library.count_by_root()
+    known = counts.keys() | {failure.root_id for failure in library.failures()}
+    change = switching(library, snapshot, data, left)
     songs, linked = library.count_songs()
     retired = library.retired()
     run, attempt = library.last_complete_run(), library.last_run()
@@ -98,39 +105,16 @@ def gather(library: Library, snapshot: Snapshot | None, data: Path) -> dict[str,
             "bytes": _size(data / FOLDER / snapshot.version),
         },
         "library_bytes": sum(f.stat().st_size for f in data.glob(library.path.name + "*")),
-        "folders": list(library.roots().values()),
+        # One that was pruned is known by its number alone.
+        "folders": [folder for root, folder in library.roots().items() if root in known],
+        "unlisted": {folder: counts[root] for root, folder in left.items()},
         "failures": dict(Counter(failure.reason for failure in library.failures()).most_common()),
         "last_run": None if run is None else asdict(run),
         # What came of the latest run, where it was stopped or failed.
         "last_attempt": None if attempt is None or attempt == run else asdict(attempt),
         "snapshots": [asdict(one) for one in kept_snapshots(data)],
-        "switching": _switching(library, snapshot, attempt),
+        "switching": change.as_json() if change is not None else None,
         **standing(library, data),
-    }
-
-
-def _switching(
-    library: Library, snapshot: Snapshot | None, attempt: RunReport | None
-) -> dict[str, Any] | None:
-    """A change of model under way: how many tracks the new one has heard of those published."""
-    if snapshot is None or attempt is None or not attempt.model_version:
-        return None
-    theirs = snapshot.model
-    if (attempt.model, attempt.model_version) == (theirs.name, theirs.version):
-        return None
-    new = next(
-        (
-            m
-            for m in library.models()
-            if (m.name, m.version) == (attempt.model, attempt.model_version)
-        ),
-        None,
-    )
-    return {
-        "from": f"{theirs.name} {theirs.version}",
-        "to": f"{attempt.model} {attempt.model_version}",
-        "heard": 0 if new is None else library.count_analysed(new),
-        "of": snapshot.n,
     }
 
 
@@ -170,15 +154,20 @@ def _show(facts: dict[str, Any], data: Path) -> None:
     if facts["newer_snapshot"]:
         rows.append(("", newer_text(facts["newer_snapshot"])))
     rows.append(("library", f"{data / 'library.db'}, {size_text(facts['library_bytes'])}"))
-    rows += [("folder", folder) for folder in facts["folders"]]
+    for folder in facts["folders"]:
+        kept = facts["unlisted"].get(folder)
+        more = f" (not in library.music any more: {count_text(kept, 'track')} kept)" if kept else ""
+        rows.append(("folder", folder + more))
     for older in facts["snapshots"]:
         if snapshot is None or older["version"] != snapshot["version"]:
             when = moment_text(older["published_s"])
             tracks = count_text(older["tracks"], "track")
             rows.append(("kept", f"{older['version']}, {tracks}, {when}"))
-    if switching := facts["switching"]:
+    if change := facts["switching"]:
+        told = ", ".join(f"{count} {why}" for why, count in change["lacking"].items())
+        more = f"; waits for {told}" if told else ""
         rows.append(
-            ("switching", f"to {switching['to']}: {switching['heard']} of {switching['of']} tracks")
+            ("switching", f"to {change['to']}: {change['heard']} of {change['of']} tracks{more}")
         )
     if run is not None:
         rows.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -10,11 +11,14 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import numpy as np
 import pytest
 
 from catalog.library import Library
 from catalog.settings import LibrarySettings
+from catalog.tracks import Analysis, FileFacts, Model, RunReport, Tags
 from cli import checks
+from embedder.errors import CANNOT_ANALYSE
 from proxy.settings import ServerSettings
 from subsonic.settings import UpstreamSettings
 from tests.unit.cli.conftest import Segue
@@ -101,11 +105,11 @@ def test_music_folders(tmp_path: Path) -> None:
 
 
 def test_catalog_before_anything(tmp_path: Path) -> None:
-    assert statuses(list(checks.check_catalog(tmp_path))) == {"library": "warn"}
+    assert statuses(list(checks.check_catalog(tmp_path, LibrarySettings()))) == {"library": "warn"}
 
 
 def test_catalog_says_which_part_is_wrong(data: Path) -> None:
-    found = list(checks.check_catalog(data))
+    found = list(checks.check_catalog(data, LibrarySettings()))
     assert statuses(found) == {"library": "warn", "snapshot": "ok", "links": "warn"}
     assert found[2].text == "5 of 7 songs are linked"
     version = (data / "snapshots" / "current").read_text().strip()
@@ -113,7 +117,7 @@ def test_catalog_says_which_part_is_wrong(data: Path) -> None:
     content = bytearray(vectors.read_bytes())
     content[-1] ^= 1
     vectors.write_bytes(content)
-    found = list(checks.check_catalog(data))
+    found = list(checks.check_catalog(data, LibrarySettings()))
     assert found[1].status == "fail"
     assert "sha256" in found[1].text
 
@@ -121,8 +125,77 @@ def test_catalog_says_which_part_is_wrong(data: Path) -> None:
 def test_a_part_of_the_music_is_to_be_merged(tmp_path: Path) -> None:
     with Library.open(tmp_path) as library:
         library.note_shard("1/2")
-    (todo,) = [one.todo for one in checks.check_catalog(tmp_path) if one.name == "snapshot"]
+    (todo,) = [
+        one.todo
+        for one in checks.check_catalog(tmp_path, LibrarySettings())
+        if one.name == "snapshot"
+    ]
     assert "next: segue merge" in todo
+
+
+def named(data: Path, name: str, *music: Path) -> list[checks.Check]:
+    settings = LibrarySettings(music=tuple(map(str, music)))
+    return [check for check in checks.check_catalog(data, settings) if check.name == name]
+
+
+def test_folders_that_are_music_folders_no_more(data: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    with Library.open(data) as library:
+        root = library.root_id(old)
+        library.store(root, FileFacts("a.flac", 1, 1), "old a", 9.0, Tags(), ())
+    assert named(data, "music", tmp_path / "music", old) == []
+    assert named(data, "music", tmp_path / "elsewhere") == []  # it was all heard elsewhere
+    (check,) = named(data, "music", tmp_path / "music")
+    assert check.status == "warn"
+    assert check.text == f"{old} is not in library.music any more; 1 track kept"
+    with Library.open(data) as library:
+        library.forget(root, ["a.flac"])  # as `segue embed --prune` does
+    assert named(data, "music", tmp_path / "music") == []
+
+
+def test_a_snapshot_that_was_rolled_back_is_told(data: Path) -> None:
+    snapshots = data / "snapshots"
+    version = (snapshots / "current").read_text().strip()
+    shutil.copytree(snapshots / version, snapshots / "newer")
+    with Library.open(data) as library:
+        library.note_published("1 code timbre=1 newer")
+        library.finish_run(library.start_run(), RunReport(model="other", model_version="2"))
+    right, older = named(data, "snapshot")
+    assert (right.status, older.status) == ("ok", "warn")
+    assert f"{version} is in force since `segue rollback`" in older.text
+    assert "segue rollback newer" in older.todo
+    assert named(data, "model") == []  # that is no change of model under way
+
+
+def test_what_holds_up_a_change_of_model_is_told(data: Path, tmp_path: Path) -> None:
+    new = Model("other", "2", dim=2)
+    heard = [Analysis(new, np.ones(2, np.float32))]
+    with Library.open(data) as library:
+        tracks = list(library.tracks())
+        root = tracks[0].root_id
+        library.finish_run(library.start_run(), RunReport(model="other", model_version="2"))
+        for track in tracks[4:]:
+            library.add_analyses(track.track_id, heard)
+    (check,) = named(data, "model")
+    assert check.status == "warn"
+    assert check.text == "timbre 1 stays until other 2 has heard all (3 of 7 tracks)"
+    assert check.todo == "`segue embed` goes on (4 not heard yet)"
+    gone, broken, hopeless = (track.file for track in tracks[:3])
+    with Library.open(data) as library:
+        library.mark_missing(root, [gone.path])
+        library.record_failure(root, broken, "does-not-decode", "no audio")
+        library.record_failure(root, hopeless, CANNOT_ANALYSE, "no model can")  # nothing waits
+        library.add_analyses(tracks[3].track_id, heard)
+    (check,) = named(data, "model")
+    assert check.todo.startswith(f"held up by {gone.path}, {broken.path} (")
+    assert "1 gone" in check.todo
+    assert "1 does-not-decode" in check.todo
+    assert "not heard yet" not in check.todo
+    with Library.open(data) as library:
+        for track in tracks[:2]:
+            library.add_analyses(track.track_id, heard)
+    (check,) = named(data, "model")
+    assert check.todo == "let `segue embed` run to its end"
 
 
 def test_port_free_taken_or_ours(server: str) -> None:

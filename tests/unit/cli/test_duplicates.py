@@ -49,6 +49,23 @@ def test_text_says_what_to_keep(segue: Segue, data: Path) -> None:
     assert result.out.splitlines()[-1] == "1 recording in 2 files, 3.2 MB to spare."
 
 
+def test_a_file_of_a_folder_that_is_no_music_folder_any_more_is_none_to_keep(
+    segue: Segue, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = tmp_path / "old"
+    resize(data, "Pulse", "a/pulse.mp3", 8_000_000)
+    with Library.open(data) as library:
+        root = library.root_id(old)
+        live = next(one for one in library.tracks() if one.tags.title == "Pulse (Live)")
+        library.move(live.track_id, root, FileFacts("b/pulse.flac", 30_000_000, 2), None)
+    (family,) = json.loads(segue("duplicates", "--json", "--data", str(data)).out)
+    assert family["files"][0]["folder"] == str(old)
+    monkeypatch.setenv("SEGUE_LIBRARY__MUSIC", json.dumps([str(tmp_path / "music")]))
+    result = segue("duplicates", "--json", "--data", str(data))
+    assert json.loads(result.out) == []
+    assert f"{old} is not in library.music any more" in result.err
+
+
 def test_before_the_first_snapshot(segue: Segue, data: Path) -> None:
     (data / "snapshots" / "current").unlink()
     result = segue("duplicates", "--data", str(data))

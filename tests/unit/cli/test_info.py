@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from catalog.library import Library
-from catalog.tracks import RunReport
+from catalog.tracks import FileFacts, RunReport, Tags
 from tests.unit.cli.conftest import Segue
 
 
@@ -49,6 +51,26 @@ def test_what_is_kept_to_go_back_to_is_said(segue: Segue, data: Path) -> None:
     assert kept_for() == "abcdef"
     told = segue("info", "--data", str(data)).out
     assert "7 tracks by timbre 1, kept as long as snapshot abcdef" in " ".join(told.split())
+
+
+def test_folders_that_were_pruned_are_gone_and_unlisted_ones_told(
+    segue: Segue, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    music, old = tmp_path / "music", tmp_path / "old"
+    monkeypatch.setenv("SEGUE_LIBRARY__MUSIC", json.dumps([str(music)]))
+    with Library.open(data) as library:
+        root = library.root_id(old)
+        library.store(root, FileFacts("a.flac", 1, 1), "old a", 9.0, Tags(), ())
+    facts = json.loads(segue("info", "--json", "--data", str(data)).out)
+    assert facts["folders"] == [str(music), str(old)]
+    assert facts["unlisted"] == {str(old): 1}
+    told = segue("info", "--data", str(data)).out
+    assert f"{old} (not in library.music any more: 1 track kept)" in told
+    with Library.open(data) as library:
+        library.forget(root, ["a.flac"])  # as `segue embed --prune` does
+    facts = json.loads(segue("info", "--json", "--data", str(data)).out)
+    assert facts["folders"] == [str(music)]
+    assert facts["unlisted"] == {}
 
 
 def test_before_the_first_snapshot(segue: Segue, data: Path) -> None:
