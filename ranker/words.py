@@ -178,7 +178,7 @@ def _lifted_by_sound(
 def _word_pick(snapshot: Snapshot, asked: Wish, row: int, score: float, penalty: float) -> Pick:
     reasons = [Reason("words", score, _because(snapshot, asked, row))]
     if penalty:
-        reasons.append(Reason("artist_repetition", -penalty, "artist came just before"))
+        reasons.append(Reason("artist_repetition", -penalty, "same artist before"))
     return Pick(row, sum(reason.value for reason in reasons), tuple(reasons))
 
 

@@ -118,6 +118,7 @@ def test_why_is_a_table_of_terms(segue: Segue, data: Path) -> None:
     head = next(line for line in result.out.splitlines() if "audio" in line)
     assert head.split()[:2] == ["score", "audio"]
     assert "because" in head
+    assert "flow" not in head  # nothing was heard before the seed
     told = segue("similar", "song-1", "--data", str(data), "-n", "3").out
     assert re.search(r"^ +-?\d\.\d\d (sounds|little)", told, re.MULTILINE)
 
