@@ -168,14 +168,16 @@ class Listener(Reader):
         ):
             return False
         self._half_closed = True
-        begun = running.response_started
-        self._patience = self.loop.call_later(_PATIENCE_S, self._give_up, begun)
+        self._patience = self.loop.call_later(_PATIENCE_S, self._give_up)
         return True
 
-    def _give_up(self, begun: bool) -> None:
-        """Whoever has gone is told from who listens by what is sent: so something must be soon."""
+    def _give_up(self) -> None:
+        """Whoever has gone is told from who listens by what is sent: so something must be soon.
+
+        An answer that has begun goes on: who has gone resets it. Event streams may be silent.
+        """
         running = self._running
-        if running is None or begun or not running.response_started or running.is_event_stream:
+        if running is None or not running.response_started or running.is_event_stream:
             self.transport.close()
 
     def _take(self, data: bytes) -> None:

@@ -270,6 +270,39 @@ async def test_who_has_closed_one_half_is_answered(kept: int) -> None:
             assert await client.reader.read() == b""
 
 
+@pytest.mark.parametrize("kept", [0, 1])
+async def test_a_slow_download_is_not_cut_for_who_has_closed_one_half(
+    kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it had begun before; and who has gone frees the upstream as soon as more is sent."""
+    monkeypatch.setattr("proxy.listener._STILL_THERE_S", 10)
+    monkeypatch.setattr("proxy.listener._PATIENCE_S", 0.1)
+    gone = asyncio.Event()
+
+    async def trickle(exchange: Exchange) -> None:
+        exchange.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+        for _ in range(9):
+            if exchange.reader.at_eof():
+                gone.set()
+                return
+            exchange.write(b"x")
+            await asyncio.sleep(0.04)
+
+    get = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
+    async with proxied(RawUpstream(handler=trickle), kept=kept) as proxy, asyncio.timeout(10):
+        client = await proxy.client()
+        client.writer.write(get)
+        await client.reader.readuntil(b"\r\n\r\nx")
+        client.writer.write_eof()
+        assert await client.reader.read() == b"x" * 8
+        assert not gone.is_set()
+        client = await proxy.client()
+        client.writer.write(get)
+        await client.reader.readuntil(b"\r\n\r\nx")
+        client.close()
+        await gone.wait()
+
+
 async def test_who_has_gone_at_once_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("proxy.listener._PATIENCE_S", 0.2)
     gone = asyncio.Queue[bytes]()
