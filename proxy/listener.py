@@ -1,4 +1,4 @@
-"""The server's side of a connection: whose turn it is, how long it may take, and how it ends.
+"""The server's side of a connection: whose turn it is, and how it ends.
 
 Built on uvicorn's httptools protocol and `proxy.reading`. What is different from uvicorn's: a call
 that only reads is relayed without a task of its own, requests are limited in time, a client that
@@ -17,26 +17,14 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from proxy.answer import NEVER_S, Answer
+from proxy.answer import Answer
 from proxy.blocks import HeaderBlocks
 from proxy.errors import UpstreamBroke, UpstreamError
 from proxy.exchange import Call
+from proxy.patience import Patience
 from proxy.reading import Reader
 from proxy.relay import Client, Relay
 from proxy.tunnel import Tunnel
-
-#: A client has this long to send the headers of a request it has begun (or a connection opened).
-HEAD_S: Final = 20.0
-
-#: Within this long, a body under way must bring `MIN_BODY_BYTES` or end; one whose answer has been
-#: given already gets no second such time.
-BODY_S: Final = 60.0
-MIN_BODY_BYTES: Final = 256
-
-#: A client that sends no more this soon after its request may wait for the answer all the same (it
-#: has closed half of the connection), and for so long: later, and after that, it has gone.
-_STILL_THERE_S: Final = 0.05
-_PATIENCE_S: Final = 2.0
 
 _REFUSALS: Final = {
     400: b"Bad Request",
@@ -95,40 +83,28 @@ class Listener(Reader):
         self._relaying = cast("Relaying", self.app) if hasattr(self.app, "relay") else None
         self._blocks = HeaderBlocks()
         #: The call whose answer is being given.
-        self._running: Call | Relay | None = None
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._body_timer: asyncio.TimerHandle | None = None
-        self._body_bytes = 0
-        self._idle_since_s = NEVER_S
+        self.running: Call | Relay | None = None
+        self._patience = Patience(self.loop, self.timeout_keep_alive)
         self._tunnel: Tunnel | None = None
         #: What came and is to be parsed when fewer calls wait.
         self._unread = b""
-        self._came_s = NEVER_S
-        #: The client has closed its half; whole calls are answered still.
-        self._half_closed = False
-        self._patience: asyncio.TimerHandle | None = None
 
     # asyncio
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.flow = _Flow(transport, self.pipeline)
-        self._await_head()
+        self._patience.await_head(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._forget_timer()
-        for timer in (self._body_timer, self._patience):
-            if timer is not None:
-                timer.cancel()
-        self._body_timer = self._patience = None
-        self._unset_keepalive_if_required()
-        running = self._running
+        self._patience.end()
+        running = self.running
         if running is not None and not running.response_complete and not running.detached:
             running.leave()
         if self._tunnel is not None:
             self._tunnel.close()
         super().connection_lost(exc)
-        self._running = None
+        self.running = None
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
@@ -136,49 +112,26 @@ class Listener(Reader):
         if self._tunnel is not None:
             self._tunnel.hold(data)
             return
-        self._idle_since_s = NEVER_S
-        self._came_s = self.loop.time()
+        self._patience.note_came()
         if self._unread:
             self._unread += data
             return
-        starts = not self._in_message and not self._odd_line and self._running is None
+        starts = not self._in_message and not self._odd_line and self.running is None
         if starts and self._relay_known(data):
             return
         self._take(data)
         alone = starts and len(data) <= _SLICE_BYTES and not self._in_message and self._begun == 1
-        if alone and type(self._running) is Relay:
-            scope = self._running.scope
+        if alone and type(self.running) is Relay:
+            scope = self.running.scope
             self._blocks.learn(data, scope["headers"], scope["segue.tail"])
-        if self._head_timer is None and not self._deaf and not self._is_occupied():
-            self._await_head()
-        if self._in_message and self._body_timer is None and not self._in_head:
-            self._await_body()
+        if not self._deaf and not self._is_occupied():
+            self._patience.await_head(self)
+        if self._in_message and not self.in_head:
+            self._patience.await_body(self)
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Whether the connection stays: calls that came whole, a moment ago, are answered."""
-        running = self._running
-        if self._half_closed:
-            return True
-        if (
-            running is None
-            or running.response_complete
-            or running.more_body
-            or self._tunnel is not None
-            or self.loop.time() - self._came_s > _STILL_THERE_S
-        ):
-            return False
-        self._half_closed = True
-        self._patience = self.loop.call_later(_PATIENCE_S, self._give_up)
-        return True
-
-    def _give_up(self) -> None:
-        """Whoever has gone is told from who listens by what is sent: so something must be soon.
-
-        An answer that has begun goes on: who has gone resets it. Event streams may be silent.
-        """
-        running = self._running
-        if running is None or not running.response_started or running.is_event_stream:
-            self.transport.close()
+        return self._tunnel is None and self._patience.close_half(self)
 
     def _take(self, data: bytes) -> None:
         """Parse what came, or as much of it as there is room for."""
@@ -198,8 +151,8 @@ class Listener(Reader):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if type(self._running) is Relay:
-            self._running.resume()
+        if type(self.running) is Relay:
+            self.running.resume()
 
     # Starting
 
@@ -210,13 +163,13 @@ class Listener(Reader):
         if upgrade and (
             self._get_upgrade() != b"websocket"
             or self.pipeline
-            or self._running is not None
+            or self.running is not None
             or _has_body(self.headers, or_says_so=False)
         ):
             return  # `_change_protocol` sends it through again without the upgrade
         if (
             keep_alive
-            and self._running is None
+            and self.running is None
             and not self.expect_100_continue
             and not _has_body(self.headers)
             and self._relay(scope)
@@ -227,7 +180,7 @@ class Listener(Reader):
             scope["segue.tunnel"] = self._dig
             self._tunnel = Tunnel(self.transport)
         self.cycle = call
-        if self._running is not None:
+        if self.running is not None:
             self.flow.pause_reading()
             self.pipeline.appendleft((call, self.app))
         else:
@@ -243,8 +196,7 @@ class Listener(Reader):
         scope["segue.tail"] = block.tail
         if not self._relay(scope):
             return False
-        if self._head_timer is not None:
-            self._forget_timer()
+        self._patience.note_head()
         return True
 
     def _relay(self, scope: dict[str, Any]) -> bool:
@@ -253,12 +205,12 @@ class Listener(Reader):
         relay = self._relaying.relay(scope, self)
         if relay is None:
             return False
-        self._running = relay
+        self.running = relay
         return True
 
     def start_over(self, relay: Relay, error: UpstreamError) -> None:
         """The application asks again where nobody took the call, else it says what went wrong."""
-        self._running = None
+        self.running = None
         if self.transport.is_closing():
             return
         again = isinstance(error, UpstreamBroke) and error.untouched
@@ -290,11 +242,11 @@ class Listener(Reader):
 
     def _is_occupied(self) -> bool:
         """Whether something other than a client's next request is awaited."""
-        return not self._in_head and (self._in_message or self._running is not None)
+        return not self.in_head and (self._in_message or self.running is not None)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         assert isinstance(cycle, Call)
-        self._running = cycle
+        self.running = cycle
         task = self.loop.create_task(cycle.run_asgi(app))
         cycle.task = task
         task.add_done_callback(self.tasks.discard)
@@ -302,7 +254,7 @@ class Listener(Reader):
 
     def on_body(self, body: bytes) -> None:
         self._silent_bytes = 0
-        self._body_bytes += len(body)
+        self._patience.note_body(len(body))
         call = self.cycle
         if call.response_complete:
             return
@@ -322,39 +274,22 @@ class Listener(Reader):
     def on_response_complete(self) -> None:
         """Start what was pipelined, or wait for the next request."""
         self.server_state.total_requests += 1
-        self._running = None
+        self.running = None
         if self.transport.is_closing():
             return
         following = self.pipeline.pop() if self.pipeline else None
-        if self._half_closed and following is None:
+        if self._patience.has_closed_half and following is None:
             self.transport.close()
             return
         self.flow.resume_reading()
         if following is not None:
-            self._came_s = self.loop.time()  # nothing was read meanwhile, nor the end
+            self._patience.note_came()  # nothing was read meanwhile, nor the end
             self._start_asgi_task(*following)
             if self._unread and len(self.pipeline) < _MOST_WAITING:
                 unread, self._unread = self._unread, b""
                 self._take(unread)
             return
-        # One timer that looks at the clock, not one that is set and cancelled for every call.
-        self._idle_since_s = self.loop.time()
-        if self.timeout_keep_alive_task is None:
-            self._watch_idleness(self.timeout_keep_alive)
-
-    def _watch_idleness(self, in_s: float) -> None:
-        self.timeout_keep_alive_task = self.loop.call_later(in_s, self.timeout_keep_alive_handler)
-
-    def timeout_keep_alive_handler(self) -> None:
-        """Close a connection that has been idle for long enough."""
-        self.timeout_keep_alive_task = None
-        if self.transport.is_closing() or self._idle_since_s == NEVER_S:
-            return  # the next answer's end starts the watch anew
-        left_s = self._idle_since_s + self.timeout_keep_alive - self.loop.time()
-        if left_s > 0:
-            self._watch_idleness(left_s)
-        else:
-            self.transport.close()
+        self._patience.await_next(self)
 
     # Upgrades
 
@@ -369,7 +304,7 @@ class Listener(Reader):
 
     def _dig(self, answer: Answer) -> None:
         """The upstream said 101: pass its head on, then bytes both ways until either side ends."""
-        tunnel, call = self._tunnel, self._running
+        tunnel, call = self._tunnel, self.running
         if tunnel is None or not isinstance(call, Call) or self.transport.is_closing():
             answer.abandon()
             return
@@ -383,44 +318,22 @@ class Listener(Reader):
 
     # Limits
 
-    def _await_head(self) -> None:
-        self._head_timer = self.loop.call_later(HEAD_S, self._head_late)
+    @property
+    def in_body(self) -> bool:
+        """Whether a body is under way that is still read."""
+        return self._in_message and not self.in_head and not self._deaf
 
-    def _forget_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def _note_head(self) -> None:
+        self._patience.note_head()
 
-    def _head_late(self) -> None:
-        self._head_timer = None
-        if self._in_head:
-            self._refuse(408)
-        elif self._running is None:
-            self.transport.close()
-
-    def _await_body(self) -> None:
-        self._body_bytes = 0
-        self._body_timer = self.loop.call_later(BODY_S, self._body_late)
-
-    def _body_late(self) -> None:
-        self._body_timer = None
-        if self._deaf or self._in_head or not self._in_message or self.transport.is_closing():
-            return
-        if self._running is None:
-            self.transport.close()  # answered, and still sending
-        elif self._body_bytes < MIN_BODY_BYTES and not self.flow.read_paused:
-            self._refuse(408)
-        else:  # on its way, or we do not read because the upstream does not
-            self._await_body()
-
-    def _refuse(self, status: int) -> None:
+    def refuse(self, status: int) -> None:
         """Answer what is no request of ours, after what was asked before it, and hang up."""
         self._deaf = True
-        self._forget_timer()
+        self._patience.note_head()
         if self.transport.is_closing():
             return
         self.flow.pause_reading()
-        running = self._running
+        running = self.running
         if running is not None and not running.response_complete:
             if not running.more_body:  # it was asked well, before what is refused now
                 running.keep_alive = False
@@ -439,7 +352,7 @@ class Listener(Reader):
 
     def shutdown(self) -> None:
         """Stop: at once where nothing runs or only an endless stream does, else after the call."""
-        running = self._running
+        running = self.running
         if running is None or running.response_complete or running.is_event_stream:
             self.transport.close()
         else:

@@ -47,7 +47,8 @@ class Reader(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._in_message = False
-        self._in_head = False
+        #: A request has begun whose headers are not whole.
+        self.in_head = False
         #: What has come of the head under way; None where its start is not known to the byte.
         self._head_so_far: bytes | None = b""
         #: A request line that llhttp refuses, until it is whole.
@@ -67,7 +68,7 @@ class Reader(HttpToolsProtocol):
         """A request's head is whole."""
 
     @abstractmethod
-    def _refuse(self, status: int) -> None:
+    def refuse(self, status: int) -> None:
         """Answer what is no request of ours, after what was asked before it, and hang up."""
 
     @abstractmethod
@@ -75,7 +76,7 @@ class Reader(HttpToolsProtocol):
         """After the head of a request with an upgrade: what is to be parsed next."""
 
     @abstractmethod
-    def _forget_timer(self) -> None:
+    def _note_head(self) -> None:
         """The head that was awaited is there."""
 
     # Reading
@@ -87,7 +88,7 @@ class Reader(HttpToolsProtocol):
         else:
             self._feed(data)
         if self._silent_bytes > MAX_HEAD_BYTES:  # a head, trailer or chunk extension without end
-            self._refuse(431)
+            self.refuse(431)
 
     def _feed(self, data: bytes) -> None:
         """Parse what came. Requests that are read again are so in turn, never within each other."""
@@ -97,8 +98,8 @@ class Reader(HttpToolsProtocol):
 
     def _parse(self, data: bytes) -> bytes | None:
         """Parse once; what is to be parsed next, with a request without its upgrade first."""
-        starts_here = self._in_head or not self._in_message
-        self._begun = 1 if self._in_head else 0
+        starts_here = self.in_head or not self._in_message
+        self._begun = 1 if self.in_head else 0
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -108,11 +109,11 @@ class Reader(HttpToolsProtocol):
             if starts_here and self._begun == 1 and self._head_so_far is not None:
                 self._feed_odd_request_line(self._head_so_far + data)
             else:
-                self._refuse(400)
+                self.refuse(400)
         except httptools.HttpParserError:
-            self._refuse(self._refusal or 400)
+            self.refuse(self._refusal or 400)
         else:
-            if self._in_head:
+            if self.in_head:
                 known = starts_here and self._begun == 1 and self._head_so_far is not None
                 self._head_so_far = (self._head_so_far or b"") + data if known else None
         return None
@@ -129,9 +130,9 @@ class Reader(HttpToolsProtocol):
             self._feed(b"POST / HTTP/%b\r\n" % version + data[line.end() :])
         elif b"\n" not in data.lstrip(b"\r\n") and self._override is None:
             self._odd_line = data
-            self._in_head = True
+            self.in_head = True
         else:
-            self._refuse(400)
+            self.refuse(400)
 
     def _without_upgrade(self, rest: bytes) -> bytes:
         """The request under way once more, as one that asks for no upgrade.
@@ -147,7 +148,7 @@ class Reader(HttpToolsProtocol):
 
     def _restart_parser(self) -> None:
         self.parser = httptools.HttpRequestParser(self)
-        self._in_message = self._in_head = False
+        self._in_message = self.in_head = False
 
     # llhttp
 
@@ -155,12 +156,12 @@ class Reader(HttpToolsProtocol):
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
-        self._in_message = self._in_head = True
+        self._in_message = self.in_head = True
         self._begun += 1
         self._head_bytes = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._in_head:
+        if not self.in_head:
             return  # a trailer: never a header, least of all a login
         self._head_bytes += len(name) + len(value) + 4
         if self._head_bytes > MAX_HEAD_BYTES:
@@ -172,10 +173,10 @@ class Reader(HttpToolsProtocol):
         self.headers.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
+        self.in_head = False
         self._silent_bytes = 0
         self._head_so_far = b""
-        self._forget_timer()
+        self._note_head()
         method, target = self._override or (self.parser.get_method(), self.url)
         self._override = None
         if len(target) + self._head_bytes > MAX_HEAD_BYTES:

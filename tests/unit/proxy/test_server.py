@@ -223,7 +223,7 @@ async def test_a_flood_without_end_is_cut(flood: bytes) -> None:
 
 
 async def test_half_a_head_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.listener.HEAD_S", 0.2)
+    monkeypatch.setattr("proxy.patience.HEAD_S", 0.2)
     async with proxied() as proxy:
         half = await proxy.client()
         assert (await asyncio.wait_for(half.send(b"GET / HTTP/1.1\r\nHos"), 2)).status == 408
@@ -275,8 +275,8 @@ async def test_a_slow_download_is_not_cut_for_who_has_closed_one_half(
     kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Though it had begun before; and who has gone frees the upstream as soon as more is sent."""
-    monkeypatch.setattr("proxy.listener._STILL_THERE_S", 10)
-    monkeypatch.setattr("proxy.listener._PATIENCE_S", 0.1)
+    monkeypatch.setattr("proxy.patience.STILL_THERE_S", 10)
+    monkeypatch.setattr("proxy.patience.HALF_CLOSED_S", 0.1)
     gone = asyncio.Event()
 
     async def trickle(exchange: Exchange) -> None:
@@ -304,7 +304,7 @@ async def test_a_slow_download_is_not_cut_for_who_has_closed_one_half(
 
 
 async def test_who_has_gone_at_once_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.listener._PATIENCE_S", 0.2)
+    monkeypatch.setattr("proxy.patience.HALF_CLOSED_S", 0.2)
     gone = asyncio.Queue[bytes]()
 
     async def hang(exchange: Exchange) -> None:
@@ -324,7 +324,7 @@ async def test_who_has_gone_at_once_is_not_waited_for_long(monkeypatch: pytest.M
 
 
 async def test_a_body_does_not_trickle_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.listener.BODY_S", 0.2)
+    monkeypatch.setattr("proxy.patience.BODY_S", 0.2)
     async with proxied() as proxy:
         client = await proxy.client()
         client.writer.write(b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\n")
@@ -348,7 +348,7 @@ async def test_a_body_does_not_trickle_for_ever(monkeypatch: pytest.MonkeyPatch)
 async def test_an_upload_that_was_answered_is_not_read_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("proxy.listener.BODY_S", 0.2)
+    monkeypatch.setattr("proxy.patience.BODY_S", 0.2)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -377,7 +377,7 @@ async def test_an_upload_that_was_answered_is_not_read_for_ever(
 async def test_an_upload_that_the_upstream_does_not_take_waits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("proxy.listener.BODY_S", 0.1)
+    monkeypatch.setattr("proxy.patience.BODY_S", 0.1)
     size = 30_000_000
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
