@@ -7,17 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from proxy.choosing import Choice, Chosen, by_folder
+from proxy.admission import Confirmed
+from proxy.choosing import Choice, Chosen
 from proxy.errors import UpstreamError
-from proxy.hydration import Asker, Missing, RefusedError, Reply
-from proxy.knowledge import View
+from proxy.hydration import Asker, Missing, RefusedError
 from proxy.session import Session
 from proxy.shelves import SeenSong
 from ranker.picks import Pick
-from subsonic.errors import NOT_AUTHORISED, NOT_FOUND, AnswerError
-
-#: The first answer to a login, and those seeds that its user may see.
-Confirmed = tuple[Reply, Sequence[int]]
+from subsonic.errors import AnswerError
 
 #: How often songs that a user may not see, or never wants to, are replaced by others.
 _MOST_TURNS: Final = 6
@@ -30,33 +27,6 @@ class Gathered:
     song_ids: list[str] = field(default_factory=list)
     songs: list[SeenSong] = field(default_factory=list)
     picks: list[Pick] = field(default_factory=list)
-
-
-async def confirm(asker: Asker, view: View, seeds: Sequence[int]) -> Confirmed:
-    """The first answer to this login, and those seeds that this user may see.
-
-    An artist's songs may lie in several music folders: one song of each is asked for.
-
-    Raises:
-        RefusedError: the login, or every seed.
-        UpstreamError, AnswerError: no answer to go by.
-    """
-    first: Reply | None = None
-    seen: list[int] = []
-    refused = RefusedError(NOT_FOUND)
-    for group in by_folder(seeds, view):
-        try:
-            reply, _ = await asker.song(view.links.song_id(group[0]))
-        except RefusedError as error:
-            if error.code not in (NOT_FOUND, NOT_AUTHORISED):
-                raise  # the login itself: asking again would only count as another try
-            refused = error
-            continue
-        first = first or reply
-        seen += group
-    if first is None:
-        raise refused
-    return first, seen
 
 
 async def gather(

@@ -17,8 +17,9 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from proxy import calls, headers
+from proxy.admission import Admission
 from proxy.calls import Asked, Body, Headers, Identity
-from proxy.choosing import Choice, LeftError, by_folder, choose_seeds
+from proxy.choosing import Choice, LeftError
 from proxy.composing import Composed, dress, refusal
 from proxy.composing import marks as response_marks
 from proxy.decisions import (
@@ -31,7 +32,7 @@ from proxy.decisions import (
     is_probe,
 )
 from proxy.errors import UpstreamError
-from proxy.gathering import Gathered, confirm, gather
+from proxy.gathering import Gathered, gather
 from proxy.hydration import CONCURRENCY, Asker, RefusedError, Reply
 from proxy.knowledge import Knowledge, View
 from proxy.listening import Listening, stream_endpoint
@@ -40,11 +41,11 @@ from proxy.mending import Mending
 from proxy.metrics import Metrics
 from proxy.observation import OBSERVED, OkTap
 from proxy.replay import ReplayedBody
-from proxy.session import Evidence, Session
+from proxy.session import Session
 from proxy.sessions import Keeper, Sessions
 from proxy.settings import ProxySettings
 from proxy.shares import Shares
-from proxy.shelves import Shelf, Shelves
+from proxy.shelves import Shelves
 from proxy.tastes import Tastes
 from proxy.upstream import HttpUpstream
 from proxy.why import Explanations, ServedList, Why
@@ -56,13 +57,6 @@ from subsonic.parameters import ParameterError, Parameters
 _log = logging.getLogger("segue.steering")
 
 STEERED: Final = frozenset((*SIMILAR_ENDPOINTS, RANDOM_ENDPOINT))
-
-#: How long a call waits for the report of what is playing, which comes some 20 ms after it.
-AWAIT_PLAYING_S: Final = 0.08
-_AWAIT_STEP_S: Final = 0.004
-
-#: A report that came this long before its call is about the same song.
-_JUST_BEFORE_S: Final = 1.0
 
 #: Kept of the deadline for composing and sending.
 _RESERVE_S: Final = 0.03
@@ -97,10 +91,11 @@ class Steering:
         self._tastes = tastes
         self._mending = Mending(tastes, timer, wall_clock)
         self.sessions = Sessions(timer, keeper)
-        self._logins = Logins(timer)
-        self.shelves = Shelves(timer, self._logins)
+        logins = Logins(timer)
+        self.shelves = Shelves(timer, logins)
         self._shares = Shares(CONCURRENCY)
-        self._listening = Listening(self.sessions, self.shelves, self._logins, wall_clock)
+        self._listening = Listening(self.sessions, self.shelves, logins, wall_clock)
+        self._admission = Admission(self.sessions, self.shelves, logins)
         self.explanations = Explanations()
         #: The page `/segue/why`, an ASGI application.
         self.why = Why(self.explanations, upstream, settings.server, lambda: knowledge.view)
@@ -249,45 +244,21 @@ class Steering:
             by_form=by_form,
             share=self._shares.of(asked.identity.user),
         )
-        async with asyncio.timeout_at(until_s):
-            if plan.probe:
-                await asker.ask("ping")
-                session = await self._await_playing(asked)
-        seeds = choose_seeds(plan, view, session)
-        # Login first: nothing that is kept is shown before the upstream said ok to this login.
-        login = self._logins.digest(asked.parameters, asked.headers)
-        known = self._session_of_known(asked, plan, view, seeds, login)
-        shelf = None
-        if known is not None:
-            session = known
-            asker.take_cookie(self._logins.cookie(login))
-            shelf = self._shelf(asked, plan)
-        confirming = asyncio.ensure_future(
-            self._confirm(asked, plan, view, seeds, asker, login, shelf)
-        )
-        # Whoever gives up first need not look at how this ends.
-        confirming.add_done_callback(lambda task: task.cancelled() or task.exception())
-        try:
-            if known is None:
-                async with asyncio.timeout_at(until_s):
-                    _, seeds = await confirming
-                session = self.sessions.get(asked.identity, asked.at_s) or session
-            else:
-                await asyncio.sleep(0)  # it goes: the upstream looks at the login while we choose
+        admission = self._admission.admit(asked, plan, view, session, asker, until_s)
+        async with admission as admitted:
+            session, seeds, shelf = admitted.session, admitted.seeds, admitted.shelf
             gathered = await gather(
                 plan.count,
                 lambda: self._choice(asked, plan, view, seeds, session),
                 session,
                 asker,
-                confirming,
+                admitted.confirming,
                 until_s,
                 together=shelf is None or shelf.is_empty,
                 in_thread=view.snapshot.n >= THREAD_FROM,
                 now_s=asked.at_s,
             )
-            first, _ = await confirming
-        finally:
-            confirming.cancel()
+            first, _ = await admitted.confirming
         if not gathered.songs:
             raise LeftError("no-songs")
         looked = await self._mending.look(asked, asker, until_s)
@@ -295,50 +266,6 @@ class Steering:
         shown = zip(gathered.song_ids, gathered.songs, strict=True)
         self._mending.learn(asked, session, [*looked, *shown])
         return dress(plan, first, gathered.songs)
-
-    async def _confirm(
-        self,
-        asked: Asked,
-        plan: Plan,
-        view: View,
-        seeds: Sequence[int],
-        asker: Asker,
-        login: bytes,
-        shelf: Shelf | None,
-    ) -> tuple[Reply, Sequence[int]]:
-        """The upstream's word that this login is good; from here on what is kept may be used."""
-        try:
-            # By a seed, also where the user was seen to play it: what they report, a server may
-            # have taken though they may not see it.
-            first, seen = await confirm(asker, view, seeds)
-        except RefusedError:
-            self._logins.forget(login)
-            raise
-        if len(plan.folder_ids) > 1 and not set(plan.folder_ids) <= await asker.folder_ids():
-            raise LeftError("folder-not-seen")  # one unknown is the upstream's own error
-        self._logins.note(login, calls.player_cookie(first.headers))
-        session = self.sessions.get(asked.identity, asked.at_s)
-        if plan.probe and session is not None:  # its second call may come before this is answered
-            session.probe_at_s = asked.at_s
-        asker.confirm(first, shelf or self._shelf(asked, plan))
-        return first, seen
-
-    def _shelf(self, asked: Asked, plan: Plan) -> Shelf | None:
-        return self.shelves.open(asked.identity, asked.parameters, asked.headers, plan.format.value)
-
-    def _session_of_known(
-        self, asked: Asked, plan: Plan, view: View, seeds: Sequence[int], login: bytes
-    ) -> Session | None:
-        """The session of a login that was good a moment ago, to choose by until the upstream says
-        that it still is; None where it must be heard first.
-
-        A stranger could else tell by the clock who is listening.
-        """
-        if plan.probe or len(plan.folder_ids) > 1 or len(by_folder(seeds, view)) > 1:
-            return None
-        if not self._logins.knows(login):
-            return None
-        return self.sessions.find(asked.identity)
 
     def _choice(
         self, asked: Asked, plan: Plan, view: View, seeds: Sequence[int], session: Session
@@ -359,26 +286,6 @@ class Steering:
             month=localtime(wall_s).tm_mon if abs(wall_s) < 1e11 else 0,
             chance=zlib.crc32(f"{user}\0{day}".encode("utf-8", "replace")) + 1,
         )
-
-    async def _await_playing(self, asked: Asked) -> Session:
-        """The session once it is known what plays, or as it is after `AWAIT_PLAYING_S`.
-
-        `getTranscodeDecision` may be about the next song: it counts if nothing better comes.
-        """
-        loop = asyncio.get_running_loop()
-        until_s = loop.time() + AWAIT_PLAYING_S
-        since_s = asked.at_s - _JUST_BEFORE_S
-        while True:
-            session = self.sessions.peek(asked.identity)
-            now = session.playing
-            if now is not None and now.at_s >= since_s and now.evidence is not Evidence.STREAM:
-                return session
-            if loop.time() >= until_s:
-                break
-            await asyncio.sleep(_AWAIT_STEP_S)
-        if session.decided is not None and session.decided.at_s >= since_s:
-            session.note_playing(session.decided.song_id, asked.at_s, Evidence.STARTS)
-        return session
 
     def _remember(
         self,
