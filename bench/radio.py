@@ -24,7 +24,8 @@ from catalog.tracks import Song
 from proxy.choosing import Choice, choose_seeds
 from proxy.decisions import Plan
 from proxy.knowledge import View
-from proxy.session import Evidence, Session
+from proxy.plays import Evidence
+from proxy.session import Session
 from ranker.settings import RankingSettings
 from subsonic.envelope import Format
 

@@ -18,7 +18,8 @@ from proxy.decisions import Plan
 from proxy.hydration import Asker, RefusedError, Reply
 from proxy.knowledge import View
 from proxy.logins import Logins
-from proxy.session import Evidence, Session
+from proxy.plays import Evidence
+from proxy.session import Session
 from proxy.sessions import Sessions
 from proxy.shelves import Shelf, Shelves
 from subsonic.errors import NOT_AUTHORISED, NOT_FOUND

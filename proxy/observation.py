@@ -11,7 +11,8 @@ from typing import Final
 from starlette.types import Message, Send
 
 from proxy.calls import Headers, Identity, header
-from proxy.session import LATE_S, QUEUE_SEPARATOR, Evidence
+from proxy.plays import Evidence
+from proxy.session import LATE_S, QUEUE_SEPARATOR
 from proxy.sessions import Sessions
 from subsonic.envelope import parse
 from subsonic.errors import AnswerError

@@ -13,7 +13,6 @@ Feishin's reports come late, interleaved and stale (see docs/clients.md), so evi
 from __future__ import annotations
 
 import asyncio
-import enum
 import math
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Set
@@ -22,6 +21,7 @@ from typing import Final
 
 from catalog.links import Links
 from proxy.lately import Lately
+from proxy.plays import Evidence, Play, Playing
 
 #: Takes what happens to a song in a session: kind (see catalog.history), song, value, time.
 Journal = Callable[[str, str, float, float], None]
@@ -57,68 +57,14 @@ LATE_S: Final = 20 * 60.0
 #: Songs that another call of the session is about to answer with are left to it for so long.
 RESERVED_S: Final = 2.0
 
-#: A song left sooner than this is skipped, unless the client says that it was heard, or it was
-#: played nearly to its end.
-SKIP_MOST_S: Final = 60.0
+#: A skip counts for this long.
 SKIP_TTL_S: Final = 2 * 3600.0
-HEARD_SHARE: Final = 0.9
 
+#: A report about a song that ended or was heard of less than this ago may be late.
 STALE_S: Final = 60.0
 
 #: After this long without a word a song that was known to play is taken to have ended.
 LONG_SONG_S: Final = 20 * 60.0
-
-
-class Evidence(enum.IntEnum):
-    """How far a call tells what is playing."""
-
-    STREAM = 0
-    DECISION = 1
-    REPORT = 2
-    STARTS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Playing:
-    """A song that is playing, since when it was known, and how."""
-
-    song_id: str
-    at_s: float
-    evidence: Evidence
-
-
-@dataclass(slots=True)
-class Play:
-    """A song that was played: from when to when, as far as calls tell.
-
-    Attributes:
-        completed: the client said that it was heard.
-        reported: the client said that it plays. Else it may wait in a queue that was restored, or
-            be the song that a radio was begun from.
-        paused: the client said that it waits.
-        stopped_s, position_s: when the client said that it stopped, and where in the song; a
-            position of 0 is not believed (Feishin's lag).
-    """
-
-    song_id: str
-    started_s: float
-    ended_s: float | None = None
-    completed: bool = False
-    reported: bool = False
-    paused: bool = False
-    stopped_s: float = 0.0
-    position_s: float = 0.0
-
-    def is_skipped(self, duration_of: Callable[[str], float]) -> bool:
-        """Whether it was left soon; `duration_of` tells how many seconds a song lasts."""
-        if self.ended_s is None or self.completed or not self.reported:
-            return False
-        heard_s = max(self.ended_s - self.started_s, self.position_s)
-        if self.paused and self.position_s:
-            if self.ended_s - self.stopped_s > SKIP_MOST_S:
-                return False  # somebody left, and came back to something else
-            heard_s = self.position_s
-        return heard_s <= SKIP_MOST_S and heard_s < HEARD_SHARE * duration_of(self.song_id)
 
 
 @dataclass(slots=True)

@@ -11,7 +11,8 @@ from typing import Final, Protocol
 from cachetools import TTLCache
 
 from proxy.calls import Identity
-from proxy.session import Evidence, Journal, Session
+from proxy.plays import Evidence
+from proxy.session import Journal, Session
 
 SESSION_TTL_S: Final = 12 * 3600.0
 MAX_SESSIONS: Final = 2000

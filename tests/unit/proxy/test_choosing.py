@@ -12,7 +12,8 @@ from catalog.tracks import Song
 from proxy.choosing import Choice, choose_seeds
 from proxy.decisions import Plan
 from proxy.knowledge import View
-from proxy.session import LONG_SONG_S, Evidence, Session
+from proxy.plays import Evidence
+from proxy.session import LONG_SONG_S, Session
 from ranker.settings import RankingSettings
 from subsonic.envelope import Format
 from tests.unit.ranker.library import styled

@@ -4,13 +4,13 @@ import pytest
 
 from proxy.calls import Identity
 from proxy.observation import observe
+from proxy.plays import Evidence
 from proxy.session import (
     HEARD_KEPT,
     HEARD_TTL_S,
     OFFERED_KEPT,
     SERVED_KEPT,
     SERVED_TTL_S,
-    Evidence,
     Session,
 )
 from proxy.sessions import (
