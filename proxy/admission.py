@@ -70,7 +70,7 @@ class Admission:
         asker: Asker,
         until_s: float,
     ) -> AsyncIterator[Admitted]:
-        """For as long as the call is under way.
+        """Let a call in, for as long as it is under way; what is raised may come by `confirming`.
 
         `session` is the caller's as it is, `until_s` a time of the running loop.
 
