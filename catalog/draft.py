@@ -150,6 +150,7 @@ class Draft:
         text = json.dumps(manifest, indent=1, sort_keys=True)
         version = hashlib.sha256(text.encode()).hexdigest()[:16]
         _write_durably(self._building / MANIFEST, text)
+        self._remove_older(keep)
         target = self._folder / version
         if _is_intact(target, text):  # published before: it only becomes current again
             os.utime(target)
@@ -161,6 +162,16 @@ class Draft:
         _remove_leftovers(self._folder)
         remove_old(self._folder, version, keep)
         return version
+
+
+    def _remove_older(self, keep: int) -> None:
+        """What a process that was killed in the midst of this left beyond `keep`: it may recur."""
+        try:
+            current = (self._folder / POINTER).read_text("ascii").strip()
+        except (OSError, ValueError):
+            return  # nothing is in force, or nobody can tell what
+        if (self._folder / current / MANIFEST).exists():
+            remove_old(self._folder, current, keep)
 
 
 class TextColumn:

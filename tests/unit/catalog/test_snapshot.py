@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from catalog import draft
 from catalog.errors import SnapshotError
 from catalog.snapshot import (
     Snapshot,
@@ -83,6 +84,29 @@ def test_a_reader_keeps_its_snapshot_while_new_ones_appear(tmp_path: Path) -> No
     kept = [p for p in (tmp_path / "snapshots").iterdir() if p.is_dir()]
     assert len(kept) == 2
     assert opened(tmp_path).version != old.version
+
+
+@pytest.mark.parametrize("step", ["point_to", "remove_old"])
+def test_who_is_killed_again_and_again_does_not_fill_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Each time between a snapshot's coming and an older one's going."""
+    write_snapshot(tmp_path, arrays(seed=1))
+    done = getattr(draft, step)
+
+    def killed(folder: Path, version: str, *rest: int) -> None:
+        if version != before:
+            raise KeyboardInterrupt
+        done(folder, version, *rest)
+
+    for seed in range(2, 8):
+        before = opened(tmp_path).version
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(draft, step, killed)
+            write_snapshot(tmp_path, arrays(seed=seed))
+        assert len(kept_snapshots(tmp_path)) <= 3
+    write_snapshot(tmp_path, arrays(seed=9))
+    assert len(kept_snapshots(tmp_path)) == 2
 
 
 def test_an_empty_library_and_a_single_track_publish(tmp_path: Path) -> None:
