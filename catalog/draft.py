@@ -133,6 +133,7 @@ class Draft:
             column.finish()
         self._close()
         shutil.rmtree(self._scratch)
+        self._remove_older(keep)
         width = np.load(self._building / "vectors.npy", mmap_mode="r").shape[1]
         manifest: dict[str, Any] = {
             "format": FORMAT,
@@ -150,7 +151,6 @@ class Draft:
         text = json.dumps(manifest, indent=1, sort_keys=True)
         version = hashlib.sha256(text.encode()).hexdigest()[:16]
         _write_durably(self._building / MANIFEST, text)
-        self._remove_older(keep)
         target = self._folder / version
         if _is_intact(target, text):  # published before: it only becomes current again
             os.utime(target)
@@ -163,14 +163,14 @@ class Draft:
         remove_old(self._folder, version, keep)
         return version
 
-
     def _remove_older(self, keep: int) -> None:
         """What a process that was killed in the midst of this left beyond `keep`: it may recur."""
+        pointer = self._folder / POINTER
         try:
-            current = (self._folder / POINTER).read_text("ascii").strip()
+            current = pointer.read_text("ascii").strip() if pointer.is_file() else ""
         except (OSError, ValueError):
-            return  # nothing is in force, or nobody can tell what
-        if (self._folder / current / MANIFEST).exists():
+            return  # nobody can tell what is in force
+        if current in {path.name for path in _whole(self._folder)}:
             remove_old(self._folder, current, keep)
 
 
@@ -254,10 +254,23 @@ def point_to(folder: Path, version: str) -> None:
 
 def remove_old(folder: Path, version: str, keep: int) -> None:
     """Leave only the `keep` newest snapshots, `version` among them."""
-    others = [p for p in folder.iterdir() if (p / MANIFEST).exists() and p.name != version]
+    others = [path for path in _whole(folder) if path.name != version]
     others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     for path in others[max(keep - 1, 0) :]:
-        shutil.rmtree(path, ignore_errors=True)
+        # Under a name that says what it is: whoever is killed in the midst leaves no half snapshot.
+        gone = folder / f"{_BUILDING}gone-{path.name}"
+        with contextlib.suppress(OSError):
+            path.rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)
+
+
+def _whole(folder: Path) -> list[Path]:
+    """The snapshots in a folder; not what is being built, or taken down."""
+    return [
+        path
+        for path in folder.iterdir()
+        if not path.name.startswith(".") and (path / MANIFEST).exists()
+    ]
 
 
 def _check(arrays: SnapshotArrays) -> None:

@@ -101,12 +101,21 @@ def test_who_is_killed_again_and_again_does_not_fill_the_disk(
 
     for seed in range(2, 8):
         before = opened(tmp_path).version
-        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-            patched.setattr(draft, step, killed)
+        monkeypatch.setattr(draft, step, killed)
+        with pytest.raises(KeyboardInterrupt):
             write_snapshot(tmp_path, arrays(seed=seed))
+        monkeypatch.undo()
         assert len(kept_snapshots(tmp_path)) <= 3
     write_snapshot(tmp_path, arrays(seed=9))
     assert len(kept_snapshots(tmp_path)) == 2
+
+
+def test_one_snapshot_alone_may_be_kept(tmp_path: Path) -> None:
+    versions = [write_snapshot(tmp_path, arrays(seed=seed), keep=1) for seed in range(3)]
+    assert [one.version for one in kept_snapshots(tmp_path)] == versions[-1:]
+    assert sorted(path.name for path in (tmp_path / "snapshots").iterdir()) == sorted(
+        [versions[-1], "current"]
+    )
 
 
 def test_an_empty_library_and_a_single_track_publish(tmp_path: Path) -> None:
