@@ -100,6 +100,8 @@ class Fetching:
         self._at_once = at_once
         self._share = share or Shares(at_once).of("")
         self._awaits_place = False
+        #: Not after one could not be opened: others may be, but to try on would be a storm.
+        self._may_open = True
         self._held = deque(range(len(reads) if first is None else first, len(reads)))
         self._waiting = deque(range(len(reads) - len(self._held)))
         self._tries = [0] * len(reads)
@@ -156,6 +158,7 @@ class Fetching:
                 return
             if not self._start():
                 self._share.give_back()
+                return
 
     def _go_on_in_turn(self) -> None:
         """There is a place: one request takes it, and the next waits again."""
@@ -180,6 +183,8 @@ class Fetching:
                 return True
             self._tries[number] -= 1
             self._waiting.appendleft(number)
+            if not self._may_open:
+                return False
             task = asyncio.ensure_future(self._open())
             self._opening.add(task)
             task.add_done_callback(self._opening.discard)
@@ -190,14 +195,16 @@ class Fetching:
         begun = False
         try:
             await self._upstream.open_connection()
-        except UpstreamError:
-            pass  # others may be open; else nothing more comes
-        else:
             begun = self._start()
-        self._opening.discard(asyncio.current_task())
-        if not begun:
-            self._share.give_back()
-        self._look()
+        except UpstreamError:
+            self._may_open = False
+        finally:
+            task = asyncio.current_task()
+            if task in self._opening:  # else it was given up, and its place back
+                self._opening.discard(task)
+                if not begun:
+                    self._share.give_back()
+                self._look()
 
     def _ended(self, fetch: _Fetch) -> None:
         if fetch not in self._running:

@@ -10,6 +10,7 @@ import pytest
 
 from proxy.fetching import Fetching, Read
 from proxy.shares import Shares
+from proxy.upstream import HttpUpstream
 from tests.unit.proxy.test_fetching import echo, upstream_of
 from tests.unit.proxy.wire import Exchange
 
@@ -82,6 +83,33 @@ async def test_whoever_is_given_up_leaves_its_places() -> None:
         async with asyncio.timeout(5):
             await Fetching(upstream, reads("a", 5), nobody, limit=9, at_once=2, share=share).run(5)
         assert shares.free == 3
+
+
+async def test_where_nobody_listens_few_connections_are_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A place that is given back wakes who waits for it; both trying for ever were a storm."""
+    shares, tried = Shares(4), 0
+    opening = HttpUpstream.open_connection
+
+    async def counted(upstream: HttpUpstream) -> None:
+        nonlocal tried
+        tried += 1
+        await opening(upstream)
+
+    monkeypatch.setattr(HttpUpstream, "open_connection", counted)
+    async with upstream_of(None) as (raw, upstream):
+        await raw.stop()
+        calls = [
+            Fetching(
+                upstream, reads("a", 50), lambda *_: None, limit=9, at_once=4, share=shares.of("a")
+            ).run(60)
+            for _ in range(8)
+        ]
+        async with asyncio.timeout(5):
+            await asyncio.gather(*calls)
+    assert tried <= 8 * 4
+    assert shares.free == 16
 
 
 def test_users_come_in_turn_where_all_places_are_taken() -> None:
