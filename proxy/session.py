@@ -73,6 +73,8 @@ class Session:
 
     Attributes:
         playing: what plays now, as well as can be told.
+        told_at_s: when the client last told anything of what it plays; that a radio of a song is
+            wanted tells nothing of that.
         heard: when each song was last known to play, latest last.
         served: when each song was last in a short answer (such songs are queued by the client).
         offered: when each song was last in a larger pool, of which the client takes a few.
@@ -89,6 +91,7 @@ class Session:
 
     playing: Playing | None = None
     decided: Playing | None = None
+    told_at_s: float = float("-inf")
     heard: OrderedDict[str, float] = field(default_factory=OrderedDict)
     served: Lately = field(default_factory=lambda: Lately(SERVED_KEPT))
     offered: Lately = field(default_factory=lambda: Lately(OFFERED_KEPT))
@@ -124,11 +127,15 @@ class Session:
 
     def note_playing(self, song_id: str, at_s: float, evidence: Evidence) -> None:
         """Take a call as evidence that this song plays."""
-        now = self.playing
+        self.told_at_s = max(self.told_at_s, at_s)
         if evidence is Evidence.DECISION:
             self.decided = Playing(song_id, at_s, evidence)
         if evidence is Evidence.REPORT:
             self._note_reported(song_id, at_s)
+        self._follow(song_id, at_s, evidence)
+
+    def _follow(self, song_id: str, at_s: float, evidence: Evidence) -> None:
+        now = self.playing
         if now is not None and song_id == now.song_id:
             self.playing = Playing(song_id, at_s, max(evidence, now.evidence))
             _touch(self.heard, song_id, at_s, HEARD_KEPT)
@@ -151,6 +158,7 @@ class Session:
 
     def _note_reported(self, song_id: str, at_s: float) -> None:
         """The client says that this song plays. It may say so after the next one has begun."""
+        self.told_at_s = max(self.told_at_s, at_s)
         play = self._latest_play(song_id, at_s)
         if play is None:
             return
@@ -164,6 +172,7 @@ class Session:
 
     def note_paused(self, song_id: str, at_s: float) -> None:
         """The client says that a song waits."""
+        self.told_at_s = max(self.told_at_s, at_s)
         play = self._latest_play(song_id, at_s)
         if play is not None and not play.paused:
             play.paused = True
@@ -171,6 +180,7 @@ class Session:
 
     def note_stopped(self, song_id: str, position_s: float, at_s: float) -> None:
         """The client says where in a song it stopped. It may say so after the next one began."""
+        self.told_at_s = max(self.told_at_s, at_s)
         play = self._latest_play(song_id, at_s)
         if play is not None and position_s > 0 and position_s != play.position_s:
             play.stopped_s, play.position_s = at_s, position_s
@@ -195,6 +205,7 @@ class Session:
 
         Some clients say nothing before: then this is how the session knows of the song.
         """
+        self.told_at_s = max(self.told_at_s, at_s)
         if song_id not in self.heard:
             _touch(self.heard, song_id, at_s, HEARD_KEPT)
             if self.playing is not None and self.playing.song_id in self.heard:
@@ -238,7 +249,7 @@ class Session:
         journal, self.journal = self.journal, None
         for kind, song_id, value, at_s in events:
             if kind == "starts":
-                self.note_playing(song_id, at_s, Evidence.STARTS)
+                self._follow(song_id, at_s, Evidence.STARTS)
                 if value:
                     self._note_reported(song_id, at_s)
             elif kind == "reports":
@@ -266,7 +277,7 @@ class Session:
         self.similar_at_s, self.similar_count = at_s, count
         seeds = list(seed_ids)
         if len(seeds) == 1:
-            self.note_playing(seeds[0], at_s, Evidence.STARTS)
+            self._follow(seeds[0], at_s, Evidence.STARTS)
 
     def note_served(
         self, song_ids: Iterable[str], at_s: float, *, pool: bool, seed_id: str = ""
@@ -291,19 +302,24 @@ class Session:
         self._tell("answers", seed_id, 0.0, at_s)
 
     def left_behind(self, seed_id: str, now_s: float) -> list[str]:
-        """Songs of short answers to this very seed, but for the last, that wait in no queue now.
+        """Songs of short answers to this very seed, but for the last, taken to wait in no queue.
 
         That is so where a song of a later answer was played since (see `waiting`); or, where none
-        of any answer was, after `LONG_SONG_S`: the client plays something else, or tells nothing.
+        of any answer was, after `LONG_SONG_S` in which the client told nothing at all of what it
+        plays: while it tells of other songs, a radio may wait behind them. Whoever plays a queue of
+        several answers in order gets no song of it twice. On shuffle a song of the later answer may
+        come first: nothing tells that from somebody who left the earlier one.
         """
         times = self.answered.get(seed_id, ())[:-1]
         if not times:
             return []
         since_s = now_s - SERVED_TTL_S
         reached_s = self._reached_s(since_s)
-        if reached_s == since_s:
-            reached_s = now_s - LONG_SONG_S
-        left = [time_s for time_s in times if since_s <= time_s < reached_s]
+        if reached_s > since_s:
+            left = [time_s for time_s in times if since_s <= time_s < reached_s]
+        else:
+            silent_s = now_s - LONG_SONG_S
+            left = [time_s for time_s in times if max(since_s, self.told_at_s) <= time_s < silent_s]
         return [
             song
             for song, served_s in self.served.items()

@@ -77,6 +77,32 @@ def test_of_who_tells_nothing_a_radio_is_over_after_a_while(
     assert bool({*first} & {*third}) is comes_again
 
 
+@pytest.mark.parametrize("told", ["reports", "starts", "completes", "the seed", "once"])
+@pytest.mark.parametrize("restarts", [False, True])
+def test_radios_that_wait_behind_something_else_repeat_nothing(
+    tmp_path: Path, told: str, restarts: bool
+) -> None:
+    """An album, say, or a long song: the client tells what it plays, and none of it is ours."""
+    listener = Listener(tmp_path)
+    kept: list[tuple[str, str, float, float]] = []
+    listener.session.journal = lambda *event: kept.append(event)
+    queue = [*listener.begin(), *listener.begin()]
+    for row in range(40, 41 if told == "once" else 48):
+        song_id = "0" if told == "the seed" else f"{row}"
+        if told == "completes":
+            listener.session.note_completed(song_id, listener.now_s)
+        else:
+            evidence = Evidence.STARTS if told == "starts" else Evidence.REPORT
+            listener.session.note_playing(song_id, listener.now_s, evidence)
+        listener.now_s += 200
+    if told == "once":
+        listener.now_s += 2 * LONG_SONG_S
+    if restarts and told != "starts":
+        listener.session = Session()
+        listener.session.replay(kept)
+    assert not {*queue} & {*listener.begin()}
+
+
 def test_what_a_restart_brings_back_is_enough_to_tell_answers_apart(tmp_path: Path) -> None:
     listener = Listener(tmp_path)
     kept: list[tuple[str, str, float, float]] = []
