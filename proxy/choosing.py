@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from proxy.decisions import Plan
 from proxy.knowledge import View
-from proxy.session import Session
+from proxy.session import HEARD_TTL_S, Session
 from ranker.gates import in_season
 from ranker.picks import Context, Pick, Seed
 from ranker.rank import rank
@@ -28,7 +28,9 @@ from subsonic.ids import resolve_genre
 
 MOST_SEEDS: Final = 50
 
-#: So many songs count as heard lately however long ago that was; the latest few hardly ever come.
+#: So many songs are what a session goes on from, and what it hears again is less wanted, however
+#: long ago that was: only what was heard within `HEARD_TTL_S` stays away. The latest few of that
+#: hardly ever come.
 RECENTLY_HEARD: Final = 30
 JUST_HEARD: Final = 3
 
@@ -171,7 +173,7 @@ class Choice:
         playing = self._rows([session.playing.song_id]) if session.playing else []
         never = {*playing, *self._rows(session.queue)}
         reserved = self._rows(session.reserved_now(now_s))
-        lately = list(dict.fromkeys(row for row, _ in heard))
+        lately = list(dict.fromkeys(row for row, age_s in heard if age_s <= HEARD_TTL_S))
         mood = replace(
             moment,
             heard=tuple(row for row, _ in heard[:RECENTLY_HEARD]) if remembers else (),

@@ -48,7 +48,8 @@ QUEUE_SEPARATOR: Final = "\n"
 #: Served songs count against a song for this long.
 SERVED_TTL_S: Final = 3 * 3600.0
 
-#: What was heard does not come again for this long, while anything else is left.
+#: What was heard does not come again for this long, while anything else is left. (It is followed,
+#: and less wanted, for longer: see `proxy.choosing.RECENTLY_HEARD`.)
 HEARD_TTL_S: Final = 8 * 3600.0
 
 #: A submission for a song that ended longer ago tells of another time, not of this session.
@@ -57,7 +58,9 @@ LATE_S: Final = 20 * 60.0
 #: Songs that another call of the session is about to answer with are left to it for so long.
 RESERVED_S: Final = 2.0
 
-#: A skip counts for this long.
+#: A song that was skipped is one for this long: it is not followed, as what was listened to is, and
+#: no kind of song is less wanted for it any longer. How fast that fades within this time is ruled
+#: by `ranker.query.SKIP_HALF_LIFE_S`.
 SKIP_TTL_S: Final = 2 * 3600.0
 
 #: A report about a song that ended or was heard of less than this ago may be late.

@@ -22,7 +22,9 @@ FLOW_DECAY: Final = 0.7
 
 _DECAY: Final = np.float32(FLOW_DECAY) ** np.arange(FLOW_SONGS, dtype=np.float32)
 
-#: A skip is half forgotten after this long: some five songs.
+#: What is near a skip is half as unwanted after this long, some five songs, and no more after five
+#: times as long (`_FORGOTTEN`). That the song itself was skipped, and is not followed, the proxy
+#: tells for longer (`proxy.session.SKIP_TTL_S`, which ends both).
 SKIP_HALF_LIFE_S: Final = 900.0
 MOST_SKIPS: Final = 8
 

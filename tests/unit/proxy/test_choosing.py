@@ -9,7 +9,7 @@ import pytest
 
 from catalog.links import Links
 from catalog.tracks import Song
-from proxy.choosing import Choice, choose_seeds
+from proxy.choosing import Choice, Chosen, choose_seeds
 from proxy.decisions import Plan
 from proxy.knowledge import View
 from proxy.plays import Evidence
@@ -33,13 +33,16 @@ class Listener:
         self._view = View(snapshot, Links(snapshot, songs), 0)
         self.session, self.now_s = Session(), 10_000.0
 
-    def begin(self, play: int = 0, *, chance: int = 0) -> list[int]:
-        plan = Plan("similarSongs", Format.JSON, "", "0", COUNT)
+    def choose(self, *, chance: int = 0, count: int = COUNT) -> list[Chosen]:
+        plan = Plan("similarSongs", Format.JSON, "", "0", count)
         choice = Choice(
             plan, self._view, choose_seeds(plan, self._view, self.session), self.session,
             RankingSettings(), now_s=self.now_s, remembers=True, chance=chance,
         )  # fmt: skip
-        song_ids = [one.song_id for one in choice.best(COUNT)]
+        return choice.best(count)
+
+    def begin(self, play: int = 0, *, chance: int = 0) -> list[int]:
+        song_ids = [one.song_id for one in self.choose(chance=chance)]
         self.session.note_similar(["0"], COUNT, self.now_s)
         self.session.note_served(song_ids, self.now_s, pool=False, seed_id="0")
         for song_id in song_ids[:play]:
@@ -122,3 +125,51 @@ def test_a_radio_begun_again_is_in_another_order(tmp_path: Path) -> None:
     again = [row for row in third if row in first]
     assert len(again) > 2
     assert again != [row for row in first if row in again]
+
+
+@pytest.mark.parametrize(("hours", "comes_again"), [(7, False), (7.6, False), (8.1, True)])
+def test_what_was_heard_stays_away_for_eight_hours(
+    tmp_path: Path, hours: float, comes_again: bool
+) -> None:
+    """However few songs came since: else a small library has strangers only."""
+    listener = Listener(tmp_path, kin=COUNT)
+    heard = listener.begin(play=COUNT)
+    listener.now_s += hours * 3600
+    assert bool({*heard} & {*listener.begin()}) is comes_again
+
+
+def test_a_skip_is_half_forgotten_after_a_quarter_of_an_hour(tmp_path: Path) -> None:
+    """It is asked for often: what is near the song that was left, and how unwanted that is."""
+    listener = Listener(tmp_path)
+    began_s = listener.now_s
+    listener.session.note_playing("14", began_s - 5, Evidence.REPORT)
+    listener.session.note_playing("0", began_s, Evidence.REPORT)
+
+    def unwanted(after_s: float) -> dict[str, float]:
+        listener.now_s = began_s + after_s
+        return {
+            one.song_id: reason.value
+            for one in listener.choose(count=60)
+            for reason in one.pick.reasons
+            if reason.term == "skipped"
+        }
+
+    at_first, later = unwanted(0), unwanted(15 * 60)
+    near = at_first.keys() & later.keys()
+    assert len(near) > 5
+    for song_id in near:
+        assert later[song_id] == pytest.approx(at_first[song_id] / 2, rel=1e-3)
+    assert unwanted(3600)
+    assert not unwanted(2 * 3600)
+
+
+@pytest.mark.parametrize(("hours", "follows"), [(0.1, False), (1.9, False), (2.1, True)])
+def test_a_song_that_was_skipped_is_not_followed_for_two_hours(
+    tmp_path: Path, hours: float, follows: bool
+) -> None:
+    listener = Listener(tmp_path)
+    listener.session.note_playing("14", listener.now_s - 5, Evidence.REPORT)
+    listener.session.note_playing("0", listener.now_s, Evidence.REPORT)
+    listener.now_s += hours * 3600
+    terms = {reason.term for one in listener.choose() for reason in one.pick.reasons}
+    assert ("flow" in terms) is follows
