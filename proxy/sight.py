@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from typing import Final
 
-from proxy.hydration import Asker
+from proxy.hydration import Asker, Missing
 from proxy.knowledge import View
 from proxy.shelves import SeenSong
 
@@ -15,14 +16,23 @@ MOST_ASKED: Final = 50
 _ASKING_S: Final = 2.0
 
 
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a user can see now, and of what that could not be found out; the rest they cannot."""
+
+    seen: frozenset[str] = frozenset()
+    not_looked_at: frozenset[str] = frozenset()
+
+
 async def still_seen(
     asker: Asker, folder_ids: Collection[str], view: View | None, ids: Iterable[str]
-) -> set[str]:
+) -> Sight:
     """Those of `ids` (of songs, albums and artists) that the asker's user can see.
 
     Who sees one song of a music folder sees them all, so the links tell it of most without a call.
     What is not linked (any more), or lies in no known folder, is asked for as this user: the first
-    `MOST_ASKED` of them, together. What nobody answers for is not seen.
+    `MOST_ASKED` of them, together. Of those after them, and of those for which no answer comes in
+    time, nothing is known.
 
     Args:
         folder_ids: the music folders that this user sees; none where the server knows of none.
@@ -39,6 +49,7 @@ async def still_seen(
     asked = unsure[:MOST_ASKED]
     until_s = asyncio.get_running_loop().time() + _ASKING_S
     found = await asker.songs(asked, until_s) if asked else []
-    return seen.union(
-        one for one, song in zip(asked, found, strict=True) if isinstance(song, SeenSong)
-    )
+    answers = dict(zip(asked, found, strict=True))
+    seen |= {one for one, song in answers.items() if isinstance(song, SeenSong)}
+    late = [one for one, song in answers.items() if song is Missing.LATE]
+    return Sight(frozenset(seen), frozenset((*late, *unsure[MOST_ASKED:])))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from proxy.sight import Sight
 from ranker.picks import Pick
 from ranker.reasons import ago
 
@@ -65,14 +66,17 @@ def as_json(
     endpoint: str,
     seeds: Mapping[str, Named],
     songs: Sequence[ServedSong],
-    seen: Collection[str],
+    sight: Sight,
 ) -> Mapping[str, object]:
     """A list for programs; its time in UTC, None where the clock was beyond all calendars.
 
-    seen: the seeds and songs that its reader may see; of others no more is told than their number.
+    sight: the seeds and songs that its reader may see. Of other songs no more is told than their
+    number: "hidden" are those that the music server does not show, "not_looked_at" those of which
+    that is not known. Of other seeds the id is told, which was its reader's own question or what
+    they played, and no name.
     """
     at = _local(at_s)
-    shown = [song for song in songs if song.song_id in seen]
+    shown, hidden, not_looked_at = _sorted(songs, sight)
     return {
         "at": at.astimezone(UTC).isoformat(timespec="seconds") if at is not None else None,
         "client": client,
@@ -80,7 +84,7 @@ def as_json(
         "seeds": list(seeds),
         "after": [
             {"id": seed, "title": named.title, "artist": named.artist}
-            for seed, named in _visible(seeds, seen).items()
+            for seed, named in _visible(seeds, sight).items()
         ],
         "songs": [
             {
@@ -95,7 +99,8 @@ def as_json(
             }
             for song in shown
         ],
-        "hidden": len(songs) - len(shown),
+        "hidden": hidden,
+        "not_looked_at": not_looked_at,
     }
 
 
@@ -106,26 +111,37 @@ def as_html(
     endpoint: str,
     seeds: Mapping[str, Named],
     songs: Sequence[ServedSong],
-    seen: Collection[str],
+    sight: Sight,
 ) -> str:
-    """A list for people: what it is like, how long ago it came, and its songs. seen: as above."""
-    shown = [song for song in songs if song.song_id in seen]
+    """A list for people: what it is like, how long ago it came, and its songs. sight: as above."""
+    shown, hidden, not_looked_at = _sorted(songs, sight)
     rows = "".join(
         f"<tr><td>{html.escape(f'{song.artist} – {song.title}')}</td>"
         f"<td>{song.pick.score:.2f}</td><td>{html.escape(_because(song.pick))}</td></tr>"
         for song in shown
     )
     call = html.escape(f"{client or 'a client'} · {endpoint}")
-    hidden = len(songs) - len(shown)
     more = f"<p>… and {hidden} that the music server does not show you now</p>" if hidden else ""
+    if not_looked_at:
+        more += (
+            f"<p>… and {not_looked_at} that the music server was not asked about, or was late</p>"
+        )
+    is_known = sight.not_looked_at.isdisjoint(seeds)
     return (
-        f"<h2>{html.escape(_like(list(_visible(seeds, seen).values())))}</h2>"
+        f"<h2>{html.escape(_like(list(_visible(seeds, sight).values()), is_known))}</h2>"
         f"<p>{ago(now_s - at_s)} ({_time(at_s)}) · {call}</p><table>{rows}</table>{more}"
     )
 
 
-def _visible(seeds: Mapping[str, Named], seen: Collection[str]) -> dict[str, Named]:
-    return {seed: named if seed in seen else Named() for seed, named in seeds.items()}
+def _sorted(songs: Sequence[ServedSong], sight: Sight) -> tuple[list[ServedSong], int, int]:
+    """Those to show, how many are hidden, and of how many that is not known."""
+    shown = [song for song in songs if song.song_id in sight.seen]
+    unknown = sum(song.song_id in sight.not_looked_at for song in songs)
+    return shown, len(songs) - len(shown) - unknown, unknown
+
+
+def _visible(seeds: Mapping[str, Named], sight: Sight) -> dict[str, Named]:
+    return {seed: named if seed in sight.seen else Named() for seed, named in seeds.items()}
 
 
 def page(body: str) -> str:
@@ -147,10 +163,11 @@ FORM: Final = (
 )
 
 
-def _like(seeds: Sequence[Named]) -> str:
+def _like(seeds: Sequence[Named], is_known: bool) -> str:
     told = [_name(seed) for seed in seeds if seed.title or seed.artist]
     if not told:
-        return "Like what the music server does not show you"
+        why = "does not show you" if is_known else "was not asked about, or was late with"
+        return f"Like what the music server {why}"
     return f"Like {'; '.join(told)}"
 
 

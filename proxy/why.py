@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
@@ -26,7 +26,7 @@ from proxy.knowledge import View
 from proxy.replay import ReplayedBody
 from proxy.settings import ServerSettings
 from proxy.shelves import SeenSong
-from proxy.sight import still_seen
+from proxy.sight import Sight, still_seen
 from proxy.telling import FORM, Named, ServedSong, page
 from proxy.upstream import HttpUpstream
 from ranker.picks import Pick
@@ -106,14 +106,14 @@ class ServedList:
         """What it tells of: seeds and songs."""
         return [*self.seeds, *(song.song_id for song in self.songs)]
 
-    def as_json(self, seen: Collection[str]) -> Mapping[str, object]:
-        """For programs. seen: those of `ids` that its reader may see."""
-        return telling.as_json(self.at_s, self.client, self.endpoint, self.seeds, self.songs, seen)
+    def as_json(self, sight: Sight) -> Mapping[str, object]:
+        """For programs. sight: what its reader may see of `ids`."""
+        return telling.as_json(self.at_s, self.client, self.endpoint, self.seeds, self.songs, sight)
 
-    def as_html(self, seen: Collection[str], now_s: float) -> str:
-        """For people. seen: as above."""
+    def as_html(self, sight: Sight, now_s: float) -> str:
+        """For people. sight: as above."""
         return telling.as_html(
-            self.at_s, now_s, self.client, self.endpoint, self.seeds, self.songs, seen
+            self.at_s, now_s, self.client, self.endpoint, self.seeds, self.songs, sight
         )
 
 
@@ -196,12 +196,12 @@ class Why:
             return await _send(send, 502, "text/plain", "the music server did not answer\n")
         lists = self._explanations.of(identity.user)
         ids = [one for served in lists for one in served.ids]
-        seen = await still_seen(asker, folder_ids, self._view(), ids)
+        sight = await still_seen(asker, folder_ids, self._view(), ids)
         if readable:
             now_s = time.time()
-            shown = "".join(served.as_html(seen, now_s) for served in lists)
+            shown = "".join(served.as_html(sight, now_s) for served in lists)
             return await _send(send, 200, "text/html", page(shown or _NOTHING))
-        told = json.dumps({"lists": [served.as_json(seen) for served in lists]})
+        told = json.dumps({"lists": [served.as_json(sight) for served in lists]})
         return await _send(send, 200, "application/json", told)
 
     async def _refuse(self, send: Send, readable: bool, why: str) -> None:

@@ -108,6 +108,25 @@ async def test_songs_of_no_known_folder_are_asked_for(
     assert len(house.server.calls) == 1 + MOST_ASKED
 
 
+async def test_what_was_not_looked_at_is_not_told_as_hidden(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server shows all of it: it was not asked about more, or it did not answer."""
+    for number in range(2, 6):
+        await house.songs("getSimilarSongs", id=f"song{number:04}", count=30)
+    links = house.application._steering._knowledge.view.links
+    monkeypatch.setattr(type(links), "folder", lambda *_: "")
+    told = await why(house)
+    assert isinstance(told, dict)
+    counts = [(len(one["songs"]), one["hidden"], one["not_looked_at"]) for one in told["lists"]]
+    assert all(shown + unknown == 30 and not hidden for shown, hidden, unknown in counts)
+    assert counts[0] == (30, 0, 0)
+    assert counts[-1][2] > 0
+    page = await why_page(house)
+    assert "does not show you" not in page
+    assert f"… and {counts[-1][2]} that the music server was not asked about, or was late" in page
+
+
 @pytest.mark.parametrize("form", ["json", "xml"])
 async def test_an_album_and_an_artist_are_named_too(house: House, form: str) -> None:
     song = house.server.songs["song0002"]
