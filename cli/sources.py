@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -49,17 +51,28 @@ class Given:
 def find_file(flag: str | None, environment: Mapping[str, str]) -> Path | None:
     """The configuration file: `--config`, else $SEGUE_CONFIG, else the first place that has one.
 
+    A place that this user may not look into has none: `sudo -u segue segue …` in one's own home.
+
     Raises:
-        ConfigurationError: when a file is named that is not there.
+        ConfigurationError: when a file is named that is not there, or that cannot be looked at.
     """
     named = (("--config", flag), (f"${FILE_VARIABLE}", environment.get(FILE_VARIABLE)))
     for source, name in named:
         if name:
             path = Path(name).expanduser()
-            if not path.is_file():
+            try:
+                is_there = stat.S_ISREG(path.stat().st_mode)
+            except (FileNotFoundError, NotADirectoryError):
+                is_there = False
+            except OSError as error:
+                raise ConfigurationError(
+                    [f"{source}: cannot read {path}: {error.strerror or error}"]
+                ) from error
+            if not is_there:
                 raise ConfigurationError([f"{source}: there is no file {path}"])
             return path
-    return next((path for path in map(Path, FILE_PLACES) if path.is_file()), None)
+    # Not Path.is_file, which raises where a folder may not be searched.
+    return next((Path(name) for name in FILE_PLACES if os.path.isfile(name)), None)  # noqa: PTH113
 
 
 def read_file(path: Path) -> list[Given]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +53,45 @@ def segue(capsys: pytest.CaptureFixture[str]) -> Segue:
         return Result(code, out, err)
 
     return run
+
+
+#: What makes root a user like others, who may not pass over permissions.
+_NO_RIGHTS = "-dac_override,-dac_read_search,-fowner"
+_PLAIN_USER = ("setpriv", "--bounding-set", _NO_RIGHTS, "--inh-caps", _NO_RIGHTS)
+_NOBODY = 65534
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> Iterator[Callable[[Path], Segue]]:
+    """Closes a folder to the user; gives what runs `segue` as that user, in a process of its own,
+    in this working directory."""
+    folders: list[Path] = []
+    prefix: tuple[str, ...] = ()
+    if os.getuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("root may read everything here: there is no setpriv")
+        prefix = _PLAIN_USER
+        if subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode:
+            pytest.skip("root may read everything here: setpriv is not allowed")
+
+    def close(folder: Path) -> Segue:
+        folders.append(folder)
+        if prefix:
+            os.chown(folder, _NOBODY, -1)
+            folder.chmod(0o700)
+        else:
+            folder.chmod(0)
+
+        def run(*arguments: str) -> Result:
+            command = [*prefix, sys.executable, "-I", "-m", "cli.main", *arguments]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            return Result(done.returncode, done.stdout, done.stderr)
+
+        return run
+
+    yield close
+    for folder in folders:
+        folder.chmod(0o700)
 
 
 #: artist, title, album, recording code; tracks 1… in this order.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from cli.configuration import Configuration, load
 from cli.errors import ConfigurationError
+from tests.unit.cli.conftest import Segue
 
 
 def compose(
@@ -89,6 +91,19 @@ def test_a_named_file_that_is_missing_is_an_error(
     with pytest.raises(ConfigurationError, match=r"there is no file nowhere\.toml") as caught:
         load(flag, {}, env)
     assert str(caught.value).startswith(named)
+
+
+def test_a_working_directory_that_may_not_be_searched_has_no_file(
+    closed: Callable[[Path], Segue], tmp_path: Path
+) -> None:
+    (tmp_path / "config.toml").write_text('[log]\nlevel = "debug"\n')
+    run = closed(tmp_path)
+    shown = run("config", "show")
+    assert shown.code == 0, shown.err
+    assert 'level = "info"' in shown.out
+    refused = run("--config", "config.toml", "config", "show")
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err == "segue: --config: cannot read config.toml: Permission denied\n"
 
 
 @pytest.mark.parametrize(
