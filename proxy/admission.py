@@ -18,7 +18,7 @@ from proxy.decisions import Plan
 from proxy.hydration import Asker, RefusedError, Reply
 from proxy.knowledge import View
 from proxy.logins import Logins
-from proxy.plays import Evidence
+from proxy.plays import Evidence, Playing
 from proxy.session import Session
 from proxy.sessions import Sessions
 from proxy.shelves import Shelf, Shelves
@@ -79,11 +79,12 @@ class Admission:
             RefusedError: the login, or every seed.
             TimeoutError, UpstreamError, AnswerError: no answer to go by.
         """
+        decided: Playing | None = None
         async with asyncio.timeout_at(until_s):
             if plan.probe:
-                await asker.ask("ping")
-                session = await self._await_playing(asked)
-        seeds = choose_seeds(plan, view, session)
+                await asker.folder_ids()  # some servers answer ping to whoever asks
+                session, decided = await self._await_playing(asked)
+        seeds = choose_seeds(plan, view, session, decided)
         login = self._logins.digest(asked.parameters, asked.headers)
         known = self._session_of_known(asked, plan, view, seeds, login)
         shelf = None
@@ -101,31 +102,32 @@ class Admission:
                 async with asyncio.timeout_at(until_s):
                     _, seeds = await confirming
                 session = self._sessions.get(asked.identity, asked.at_s) or session
+                if decided is not None and not _has_just_begun(session, asked):
+                    session.note_playing(decided.song_id, asked.at_s, Evidence.STARTS)
             else:
                 await asyncio.sleep(0)  # it goes: the upstream looks at the login while we choose
             yield Admitted(session, seeds, confirming, shelf)
         finally:
             confirming.cancel()
 
-    async def _await_playing(self, asked: Asked) -> Session:
+    async def _await_playing(self, asked: Asked) -> tuple[Session, Playing | None]:
         """The session once it is known what plays, or as it is after `AWAIT_PLAYING_S`.
 
-        `getTranscodeDecision` may be about the next song: it counts if nothing better comes.
+        `getTranscodeDecision` may be about the next song: it counts if nothing better comes. Then
+        it is given beside the session, which is told of it when the login is confirmed.
         """
         loop = asyncio.get_running_loop()
         until_s = loop.time() + AWAIT_PLAYING_S
-        since_s = asked.at_s - _JUST_BEFORE_S
         while True:
             session = self._sessions.peek(asked.identity)
-            now = session.playing
-            if now is not None and now.at_s >= since_s and now.evidence is not Evidence.STREAM:
-                return session
+            if _has_just_begun(session, asked):
+                return session, None
             if loop.time() >= until_s:
                 break
             await asyncio.sleep(_AWAIT_STEP_S)
-        if session.decided is not None and session.decided.at_s >= since_s:
-            session.note_playing(session.decided.song_id, asked.at_s, Evidence.STARTS)
-        return session
+        decided = session.decided
+        is_of_now = decided is not None and decided.at_s >= asked.at_s - _JUST_BEFORE_S
+        return session, decided if is_of_now else None
 
     def _session_of_known(
         self, asked: Asked, plan: Plan, view: View, seeds: Sequence[int], login: bytes
@@ -172,6 +174,13 @@ class Admission:
         return self._shelves.open(
             asked.identity, asked.parameters, asked.headers, plan.format.value
         )
+
+
+def _has_just_begun(session: Session, asked: Asked) -> bool:
+    """Whether it is known what plays as this call comes."""
+    now = session.playing
+    since_s = asked.at_s - _JUST_BEFORE_S
+    return now is not None and now.at_s >= since_s and now.evidence is not Evidence.STREAM
 
 
 async def _see(asker: Asker, view: View, seeds: Sequence[int]) -> Confirmed:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from proxy.decisions import Plan
 from proxy.knowledge import View
+from proxy.plays import Playing
 from proxy.session import HEARD_TTL_S, Session
 from ranker.gates import in_season
 from ranker.picks import Context, Pick, Seed
@@ -46,8 +47,12 @@ class LeftError(Exception):
         self.reason = reason
 
 
-def choose_seeds(plan: Plan, view: View, session: Session) -> Sequence[int]:
+def choose_seeds(
+    plan: Plan, view: View, session: Session, playing: Playing | None = None
+) -> Sequence[int]:
     """Songs (numbers in the links) to be like: the call's own, or what the session plays.
+
+    playing: what plays, where the session may not be told of it yet.
 
     Raises:
         LeftError: the call's seed is not linked, or nothing is known to play.
@@ -57,7 +62,8 @@ def choose_seeds(plan: Plan, view: View, session: Session) -> Sequence[int]:
         if not seeds:
             raise LeftError("seed-not-linked")
     else:
-        now = [session.playing.song_id] if session.playing else []
+        playing = playing or session.playing
+        now = [playing.song_id] if playing else []
         before = islice(reversed(session.heard), JUST_HEARD)
         known = map(view.links.song, [*now, *before])
         seeds = [song for song in known if song is not None][:1]

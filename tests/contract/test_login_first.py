@@ -7,6 +7,8 @@ costs the upstream stays small, and nothing is shown or kept before the word has
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -101,3 +103,31 @@ async def test_who_goes_on_with_what_they_play_is_known_by_its_song(house: House
     house.server.users["admin"].password = "changed"
     refused = await house.call("getRandomSongs", p="sesame", size=10)
     assert refused.json()["subsonic-response"]["error"]["code"] == 40
+
+
+@pytest.mark.parametrize("greets", [("ping",), ("ping", "getMusicFolders")])
+async def test_a_stranger_whom_the_server_greets_changes_no_session(
+    house: House, monkeypatch: pytest.MonkeyPatch, greets: tuple[str, ...]
+) -> None:
+    """A song plays, and the client has asked how to play the next one: a probe goes by that."""
+    await house.call("scrobble", id="song0002", submission="false", client="Feishin")
+    (session,) = steering(house).sessions._all.values()
+    assert session.playing is not None
+    session.playing = replace(session.playing, at_s=session.playing.at_s - 60)
+    await house.call("getTranscodeDecision", mediaId="song0004", client="Feishin")
+    before = session.playing
+    answer = house.server._answer
+
+    def greeting(endpoint: str, *rest: Any) -> tuple[str, dict[str, Any]]:
+        return ("ok", {}) if endpoint in greets else answer(endpoint, *rest)
+
+    monkeypatch.setattr(house.server, "_answer", greeting)
+    house.server.calls.clear()
+    form = {"genre": "%", "size": 50, "musicFolderId": "1", "client": "Feishin"}
+    refused = await house.call("getRandomSongs", p="guess", **form)
+    assert refused.json()["subsonic-response"]["error"]["code"] == 40
+    assert session.playing == before
+    assert house.server.asked("getSong") == len(greets) - 1
+    steered = await house.call("getRandomSongs", **form)
+    assert steered.headers["x-segue"] == "steered"
+    assert session.playing.song_id == "song0004"
