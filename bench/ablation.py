@@ -21,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import autodj, quality, skipping
+from bench.feishin import ITEM_COUNT
+from bench.servers import steered
 from bench.synthetic import Synthetic, synthesise
 from catalog.snapshot import Snapshot
 from ranker import motion
@@ -131,8 +133,7 @@ def figures(libraries: Libraries, settings: RankingSettings) -> dict[str, Values
     snapshot, made = libraries.real[MODELS[0]], libraries.made
     found |= _sessions("real", snapshot, libraries.judge, settings, REAL_SESSIONS)
     folder = autodj.folder_of(snapshot)
-    picker = autodj.ranked(snapshot, settings)
-    inside = autodj.simulate(snapshot, libraries.judge, picker, FOLDER_SESSIONS, folder)
+    inside = autodj.simulate(snapshot, libraries.judge, steered(settings), FOLDER_SESSIONS, folder)
     found["near, folder"] = _by_session(inside.near, FOLDER_SESSIONS)
     found |= _sessions("synthetic", made.snapshot, made.judge, settings, SYNTHETIC_SESSIONS)
     found |= _steps(snapshot, settings)
@@ -158,8 +159,7 @@ def _sessions(
     sessions: int,
 ) -> dict[str, list[float]]:
     played: list[list[int]] = []
-    picker = autodj.ranked(snapshot, settings)
-    figures = autodj.simulate(snapshot, judge, picker, sessions, played=played)
+    figures = autodj.simulate(snapshot, judge, steered(settings), sessions, played=played)
     found = {f"near, {name}": _by_session(figures.near, sessions)}
     artists = [snapshot.artist[queue].tolist() for queue in played]
     twice = [[a == b >= 0 for a, b in pairwise(queue)] for queue in artists]
@@ -195,7 +195,7 @@ def _steps(snapshot: Snapshot, settings: RankingSettings) -> dict[str, list[floa
     """Mean jump from a song to the five that are chosen after it."""
     found: dict[str, list[float]] = {f"{name}, seed to picks": [] for name in JUMPS}
     for row in range(snapshot.n):
-        picks = rank(snapshot, [Seed(row)], Context(), settings, autodj.ITEM_COUNT)
+        picks = rank(snapshot, [Seed(row)], Context(), settings, ITEM_COUNT)
         rows = np.array([pick.row for pick in picks])
         for name, jump in JUMPS.items():
             steps = jump(snapshot, rows, row)

@@ -1,12 +1,11 @@
-"""Feishin's AutoDJ at work, many sessions of forty songs, in front of the ranker.
+"""Feishin's AutoDJ at work, many sessions of forty songs, in front of the proxy's own choice.
 
-Each session starts with a song by chance. When its last queued song starts, five more are asked
-for; the player drops what is queued, **shuffles the rest** and takes up to five, and what is then
-short is a fall-back. With a folder selected the first answer has the five that it queues (see
-`proxy.decisions.FolderForm`), and where some are missing a pool of ten follows. Judged by other
-ears (MusiCNN on real music, another projection on synthetic): how many of the songs added are
-among the tenth of the unplayed songs (of the folder) nearest to the last five played. A tenth of 46
-songs is four and six tenths of the fifth, so that chance is a tenth however many are left.
+Each session starts with a song by chance. The player is `bench.feishin`, what answers it
+`bench.servers`; counted is what came. "repeats" are songs of an answer that were queued already
+(the player drops them), "fall-backs" questions after which it had to ask again. Judged by other
+ears (MusiCNN on real music, another projection on synthetic): how many of the songs added are among
+the tenth of the unplayed songs (of the folder) nearest to the last five played. A tenth of 46 songs
+is four and six tenths of the fifth, so that chance is a tenth however many are left.
 
 What a small folder costs is told by pickers that are as often right in the whole library as Segue
 is: the judge itself, choosing by the very rule it judges by, with noise in its ears or at each
@@ -18,7 +17,7 @@ choice. Where five are asked for of forty songs, each errs more often than where
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -26,28 +25,27 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import skipping
-from bench.synthetic import Synthetic, synthesise
+from bench import skipping, tastes
+from bench.feishin import Evening, Player
+from bench.servers import POOL, Picker, Plain, Servers, all_knowing, linked, steered
+from bench.synthetic import synthesise
 from catalog.snapshot import Snapshot
-from ranker.picks import Context, Seed
-from ranker.rank import rank
+from ranker.picks import Context
 from ranker.settings import RankingSettings
-from ranker.taste import Liking, taste_of
 
 SONGS: Final = 40
-ITEM_COUNT: Final = 5
-POOL: Final = 10
-SONG_S: Final = 210.0
 NEAREST: Final = 0.1
 SESSION_TAIL: Final = 5
 SESSIONS: Final = 200
 SMALL: Final = 1000
 HALVINGS: Final = 8
 
-REAL_MODELS: Final = ("segue-1", "efficientat-mn04")
+#: How often a listener goes over songs of the queue, in the sessions where that is done at all.
+JUMPS: Final = 0.3
 
-#: What a picker gets: the playing row, the context, how many. What it gives: rows.
-Picker = Callable[[int, Context, int], list[int]]
+PLAIN: Final = "plain server, random"
+
+REAL_MODELS: Final = ("segue-1", "efficientat-mn04")
 
 
 @dataclass(slots=True)
@@ -62,6 +60,19 @@ class Figures:
     thrice: int = 0
     outside: int = 0
     near: list[float] = field(default_factory=list)
+
+    def take(self, evening: Evening, artist: NDArray[np.int32]) -> None:
+        """Add a session; `artist` (n,) are the artists of the snapshot's rows."""
+        artists = artist[_rows(evening.played)].tolist()
+        self.played += len(artists)
+        self.repeats += evening.repeats
+        self.fall_backs += evening.fall_backs
+        self.asked += len(evening.additions)
+        self.outside += evening.outside
+        for i in range(1, len(artists)):
+            same = artists[i] >= 0 and artists[i] == artists[i - 1]
+            self.twice += same
+            self.thrice += same and i > 1 and artists[i] == artists[i - 2]
 
     @property
     def share(self) -> float:
@@ -87,82 +98,51 @@ class Figures:
 def simulate(
     snapshot: Snapshot,
     judge: NDArray[np.float32],
-    picker: Picker,
+    servers: Servers,
     sessions: int,
     folder: NDArray[np.bool_] | None = None,
     *,
     songs: int = SONGS,
+    jumps: float = 0.0,
     played: list[list[int]] | None = None,
 ) -> Figures:
     """Play `sessions` sessions; with `folder` (n,) bool as with a music folder selected.
 
-    What was played is added to `played`.
+    What was played is added to `played`. `jumps`: see `bench.feishin.Player`.
     """
-    figures = Figures()
+    figures, view = Figures(), linked(snapshot, folder)
     starts = np.arange(snapshot.n) if folder is None else np.flatnonzero(folder)
     for number in range(sessions):
         chance = random.Random(number)
-        start = int(chance.choice(starts))
-        queue = _session(snapshot, judge, picker, figures, chance, start, folder, songs)
+        start = f"{chance.choice(starts)}"
+        player = Player(servers(view, number), snapshot, chance, folder, jumps)
+        evening = player.listen(start, songs)
+        figures.take(evening, snapshot.artist)
+        queue, heard = _rows(evening.queue), _rows(evening.played)
+        for addition in evening.additions:
+            before, tail = queue[: addition.queued], heard[: addition.played][-SESSION_TAIL:]
+            figures.near += _judged(judge, tail, before, _rows(addition.songs), folder)
         if played is not None:
-            played.append(queue)
+            played.append(heard)
     return figures
 
 
-def _session(
-    snapshot: Snapshot,
-    judge: NDArray[np.float32],
-    picker: Picker,
-    figures: Figures,
-    chance: random.Random,
-    start: int,
-    folder: NDArray[np.bool_] | None,
-    songs: int,
-) -> list[int]:
-    queue = [start]
-    offered: set[int] = set()
-    position = 0
-    while position < songs:
-        if position == len(queue) - 1:
-            added: list[int] = []
-            figures.asked += 1
-            for count in (ITEM_COUNT,) if folder is None else (ITEM_COUNT, POOL):
-                before = [*queue, *added]
-                context = Context(
-                    eligible=folder,
-                    excluded=frozenset(before),
-                    held_back=frozenset(offered - set(before)),
-                    heard=tuple(queue[::-1]),
-                    heard_ages_s=tuple(SONG_S * i for i in range(len(queue))),
-                )
-                answer = picker(queue[position], context, count)
-                fresh = [row for row in dict.fromkeys(answer) if row not in before]
-                chance.shuffle(fresh)
-                added += fresh[: ITEM_COUNT - len(added)]
-                if folder is not None:
-                    offered.update(fresh)
-                    figures.outside += sum(not folder[row] for row in fresh)
-                if len(added) == ITEM_COUNT:
-                    break
-            figures.fall_backs += len(added) < ITEM_COUNT
-            figures.near += _judged(judge, queue, added, folder)
-            queue += added
-            if position == len(queue) - 1:
-                break
-        position += 1
-    queue = queue[:songs]
-    _count(figures, snapshot.artist[queue].tolist(), queue)
-    return queue
+def _rows(song_ids: Sequence[str]) -> list[int]:
+    return [int(song_id) for song_id in song_ids]
 
 
 def _judged(
     judge: NDArray[np.float32],
+    heard: Sequence[int],
     queue: Sequence[int],
     added: Sequence[int],
     folder: NDArray[np.bool_] | None,
 ) -> list[float]:
-    """Of each song added 1 where it is near, 0 where not, and a part where the tenth ends in it."""
-    near = heard_by(judge, queue[-SESSION_TAIL:])
+    """Of each song added 1 where it is near, 0 where not, and a part where the tenth ends in it.
+
+    Near `heard`, of what is not in the queue.
+    """
+    near = heard_by(judge, heard)
     left = np.ones(len(judge), np.bool_) if folder is None else folder.copy()
     left[list(queue)] = False
     near_left = near[left]
@@ -174,45 +154,6 @@ def heard_by(judge: NDArray[np.float32], rows: Sequence[int]) -> NDArray[np.floa
     """(n,) how near every song is to some songs, by a judge's vectors (n, d)."""
     found: NDArray[np.float32] = judge @ judge[list(rows)].mean(0)  # (n, d) @ (d,) -> (n,)
     return found
-
-
-def _count(figures: Figures, artists: Sequence[int], queue: Sequence[int]) -> None:
-    figures.played += len(queue)
-    figures.repeats += len(queue) - len(set(queue))
-    for i in range(1, len(artists)):
-        same = artists[i] >= 0 and artists[i] == artists[i - 1]
-        figures.twice += same
-        figures.thrice += same and i > 1 and artists[i] == artists[i - 2]
-
-
-def ranked(snapshot: Snapshot, settings: RankingSettings) -> Picker:
-    """Segue's ranker, seeded with what plays."""
-
-    def pick(playing: int, context: Context, count: int) -> list[int]:
-        picks = rank(snapshot, [Seed(playing)], context, settings, count)
-        return [pick.row for pick in picks]
-
-    return pick
-
-
-def _pools(picker: Picker) -> Picker:
-    return lambda playing, context, count: picker(playing, context, POOL)
-
-
-def by_chance(snapshot: Snapshot) -> Picker:
-    """Any eligible song not yet queued: what a plain server's random songs are."""
-    chance = random.Random(7)
-
-    def pick(playing: int, context: Context, count: int) -> list[int]:
-        eligible = (
-            range(snapshot.n)
-            if context.eligible is None
-            else np.flatnonzero(context.eligible).tolist()
-        )
-        left = [row for row in eligible if row not in context.excluded]
-        return chance.sample(left, min(count, len(left)))
-
-    return pick
 
 
 def noisy(judge: NDArray[np.float32], noise: float, *, of_ears: bool) -> Picker:
@@ -250,8 +191,8 @@ def as_right(
     low, high = 0.0, 8.0 if of_ears else 1.0
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        picker = noisy(judge, middle, of_ears=of_ears)
-        if simulate(snapshot, judge, picker, sessions, songs=songs).share > share:
+        servers = all_knowing(noisy(judge, middle, of_ears=of_ears))
+        if simulate(snapshot, judge, servers, sessions, songs=songs).share > share:
             low = middle
         else:
             high = middle
@@ -275,15 +216,16 @@ def table(
 ) -> list[dict[str, object]]:
     """Segue, the same without spacing, and a plain server, without and with a folder selected."""
     settings = RankingSettings()
-    segue, random = ranked(snapshot, settings), by_chance(snapshot)
+    segue = steered(settings)
     no_spacing = replace(settings, artist_repetition=0, album_repetition=0)
     rows = []
-    for label, picker in (
-        ("Segue", segue),
-        ("without spacing", ranked(snapshot, no_spacing)),
-        ("plain server, random", random),
+    for label, servers, jumps in (
+        ("Segue", segue, 0.0),
+        ("songs gone over", segue, JUMPS),
+        ("without spacing", steered(no_spacing), 0.0),
+        (PLAIN, Plain, 0.0),
     ):
-        row = simulate(snapshot, judge, picker, sessions).row(label)
+        row = simulate(snapshot, judge, servers, sessions, jumps=jumps).row(label)
         rows.append({"library": name, "asked": "all", **row})
     inside = folder_of(snapshot)
     folders = {f"folder of {int(inside.sum())}": inside}
@@ -294,22 +236,21 @@ def table(
         folders[f"folder of {int(most.sum())}"] = most
     # Forty songs are half of a small folder: twenty are as large a part of it as forty of all.
     for songs in (SONGS, SONGS // 2) if small else (SONGS,):
-        pickers = {"Segue": segue, "plain server, random": random}
+        all_servers: dict[str, Servers] = {"Segue": segue, PLAIN: Plain}
         if songs == SONGS:
-            pickers["pools of ten"] = _pools(segue)
+            all_servers["pools of ten"] = steered(settings, pool=POOL)
         share = simulate(snapshot, judge, segue, sessions, songs=songs).share
         if small:
-            pickers["the judge itself"] = noisy(judge, 0, of_ears=False)
+            all_servers["the judge itself"] = all_knowing(noisy(judge, 0, of_ears=False))
             for label, of_ears in (("noisy ears", True), ("noisy choice", False)):
-                pickers[f"as right as Segue, {label}"] = as_right(
-                    snapshot, judge, share, sessions, songs, of_ears=of_ears
-                )
-        for label, picker in pickers.items():
+                picker = as_right(snapshot, judge, share, sessions, songs, of_ears=of_ears)
+                all_servers[f"as right as Segue, {label}"] = all_knowing(picker)
+        for label, servers in all_servers.items():
             whole = share
-            if label != "pools of ten":
-                whole = simulate(snapshot, judge, picker, sessions, songs=songs).share
+            if label not in ("Segue", "pools of ten"):
+                whole = simulate(snapshot, judge, servers, sessions, songs=songs).share
             for where, folder in folders.items():
-                figures = simulate(snapshot, judge, picker, sessions, folder, songs=songs)
+                figures = simulate(snapshot, judge, servers, sessions, folder, songs=songs)
                 row = figures.row(f"{label}, {songs} songs", whole)
                 rows.append({"library": name, "asked": where, **row})
     return rows
@@ -332,45 +273,4 @@ def run(audio: Path, models: Path, data: Path) -> list[dict[str, object]]:
     made = synthesise(data / "synthetic", 20_000)
     rows += table("synthetic 20,000", made.snapshot, made.judge, SESSIONS)
     rows += skipping.synthetic("synthetic 20,000", made)
-    return [*rows, *tastes(made)]
-
-
-def tastes(made: Synthetic, listeners: int = 100) -> list[dict[str, object]]:
-    """Listeners who return to one of the two styles between which a session wanders: its share of
-    the next ten, and how many of those are songs they know.
-
-    They know twenty songs of it, half of them heard yesterday and half a year ago. Judged by the
-    other ears: likeness of the picks to the seeds.
-    """
-    snapshot, style = made.snapshot, made.style
-    rows: list[dict[str, object]] = []
-    for weight in (0.0, 0.15, 0.3, 0.6, 1.0):
-        settings = replace(RankingSettings(), taste=weight, favourite=weight)
-        chance = np.random.default_rng(11)
-        shares, near, old, fresh = [], [], [], []
-        while len(shares) < listeners:
-            one, other = (int(row) for row in chance.integers(0, snapshot.n, 2))
-            loved = np.flatnonzero(style == style[other])
-            if style[one] == style[other] or len(loved) < 40:
-                continue
-            known = chance.permutation(loved)[:20].tolist()
-            ages_s = [86_400.0] * 10 + [365 * 86_400.0] * 10
-            likings = [Liking(row, 1.0, age) for row, age in zip(known, ages_s, strict=True)]
-            context = Context(taste=taste_of(snapshot, likings))
-            picks = rank(snapshot, [Seed(one), Seed(other)], context, settings, 10)
-            found = [pick.row for pick in picks]
-            shares.append(float((style[found] == style[other]).mean()))
-            near.append(float((made.judge[found] @ made.judge[[one, other]].T).mean()))
-            fresh.append(len({*found} & {*known[:10]}))
-            old.append(len({*found} & {*known[10:]}))
-        rows.append(
-            {
-                "library": "synthetic 20,000",
-                "asked": f"taste and favourites at {weight}",
-                "of the loved style": round(float(np.mean(shares)), 3),
-                "known, heard yesterday": round(float(np.mean(fresh)) / 10, 3),
-                "known, heard a year ago": round(float(np.mean(old)) / 10, 3),
-                "likeness to the seeds": round(float(np.mean(near)), 3),
-            }
-        )
-    return rows
+    return [*rows, *tastes.rows("synthetic 20,000", made)]

@@ -17,10 +17,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.autodj import NEAREST, SONG_S, heard_by
-from catalog.links import Links
+from bench.autodj import NEAREST, heard_by
+from bench.feishin import SONG_S
+from bench.servers import linked
 from catalog.snapshot import Snapshot
-from catalog.tracks import Song
 from proxy.choosing import Choice, choose_seeds
 from proxy.decisions import Plan
 from proxy.knowledge import View
@@ -37,13 +37,6 @@ SEEDS: Final = 80
 CASES: Final = (
     (5, 2, 60.0), (20, 1, 60.0), (20, 5, 60.0), (20, 20, 60.0), (20, 0, 1800.0), (20, 0, 60.0),
 )  # fmt: skip
-
-
-def linked(snapshot: Snapshot) -> View:
-    """Every track is a song of the server, called by its row."""
-    track_ids = snapshot.track_ids.tolist()
-    songs = ((Song(f"{row}"), track_id) for row, track_id in enumerate(track_ids))
-    return View(snapshot, Links(snapshot, songs), 0)
 
 
 def radio(

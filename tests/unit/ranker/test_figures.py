@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bench import ablation, autodj, quality
+from bench.servers import all_knowing
 from ranker.picks import Context
 from ranker.settings import RankingSettings
 from tests.unit.ranker.library import styled
@@ -18,7 +19,7 @@ def test_by_chance_a_tenth_is_near_however_many_are_left(left: int) -> None:
     judge = np.random.default_rng(left).standard_normal((100, 8)).astype(np.float32)
     folder = np.arange(100) < left + 2
     others = list(range(2, left + 2))
-    near = autodj._judged(judge, [0, 1], others, folder)
+    near = autodj._judged(judge, [0, 1], [0, 1], others, folder)
     assert np.mean(near) == pytest.approx(autodj.NEAREST)
     assert all(0 <= one <= 1 for one in near)
     nearest = int(np.argmax(autodj.heard_by(judge, [0, 1])[2 : left + 2]))
@@ -33,9 +34,9 @@ def test_a_judge_without_noise_is_right_and_one_as_right_as_asked_is_as_right(
     judge /= np.linalg.norm(judge, axis=1, keepdims=True)
     for of_ears in (True, False):
         perfect = autodj.noisy(judge, 0, of_ears=of_ears)
-        assert autodj.simulate(snapshot, judge, perfect, 5, songs=20).share > 0.99
+        assert autodj.simulate(snapshot, judge, all_knowing(perfect), 5, songs=20).share > 0.99
         picker = autodj.as_right(snapshot, judge, 0.5, 20, 20, of_ears=of_ears)
-        share = autodj.simulate(snapshot, judge, picker, 20, songs=20).share
+        share = autodj.simulate(snapshot, judge, all_knowing(picker), 20, songs=20).share
         assert share == pytest.approx(0.5, abs=0.1)
     limited = Context(eligible=np.arange(120) < 3, excluded=frozenset([1]), heard=(1,))
     assert sorted(perfect(1, limited, 5)) == [0, 2]
