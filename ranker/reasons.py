@@ -13,7 +13,7 @@ from ranker.settings import RankingSettings
 #: What a term says of a pick, unless it has more to tell.
 _TEXTS: Final = {
     "genres": ("same genre", ""),
-    "flow": ("on from what was heard last", "away from what was heard last"),
+    "flow": ("on from what else was heard lately", "away from what else was heard lately"),
     "tempo": ("", "another tempo"),
     "key": ("", "far key"),
     "loudness": ("", "louder or softer"),
@@ -25,8 +25,8 @@ _TEXTS: Final = {
     "familiar": ("known artist or song", "known artist or song"),
     "heard_lately": ("", "heard lately"),
     "held_back": ("", "offered not long ago"),
-    "artist_repetition": ("", "same artist just before"),
-    "album_repetition": ("", "same album just before"),
+    "artist_repetition": ("", "same artist before"),
+    "album_repetition": ("", "same album before"),
     "diversity": ("", "like another one chosen"),
 }
 

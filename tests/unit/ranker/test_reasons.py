@@ -52,6 +52,21 @@ def test_the_genre_in_common_is_named(tmp_path: Path) -> None:
     assert text("of before", ()) == "same genre"  # published when names were not kept
 
 
+def test_what_came_some_songs_before_is_not_told_as_just_before(tmp_path: Path) -> None:
+    """The penalty reaches back a dozen songs, and the flow leaves out the seed, which plays."""
+    snapshot = styled(tmp_path, [0] * 6, artists=[0, 1, 2, 3, 4, 3], albums=[0, 1, 2, 3, 4, 3])
+    context = Context(heard=(0, 1, 2, 3), excluded=frozenset((1, 2, 3)))
+    told = {
+        reason.term: reason.text
+        for pick in rank(snapshot, [Seed(0)], context, SETTINGS, 2)
+        if pick.row == 5
+        for reason in pick.reasons
+    }
+    assert told["artist_repetition"] == "same artist before"
+    assert told["album_repetition"] == "same album before"
+    assert told["flow"].endswith("what else was heard lately")
+
+
 @pytest.mark.parametrize(
     ("age_s", "text"),
     [
