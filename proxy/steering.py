@@ -272,7 +272,8 @@ class Steering:
     ) -> Choice:
         wall_s = self._wall_clock()
         user = asked.identity.user
-        # The same songs all day, others tomorrow, and not the same for everyone.
+        # Chance falls the same way all day (but for a radio that is begun again, see `Choice`),
+        # another way tomorrow, and not the same way for everyone.
         day = int(wall_s // 86_400) if abs(wall_s) < 1e12 else 0
         return Choice(
             plan,
