@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -23,6 +24,9 @@ MAX_SESSIONS_OF_A_USER: Final = 50
 MOST_SONGS: Final = 100_000
 MOST_SONGS_OF_A_USER: Final = 25_000
 _LEAST_WEIGHT: Final = MOST_SONGS // MAX_SESSIONS
+
+#: Songs remembered in sessions that were found again, and whose callers no login was heard of yet.
+_MOST_UNHEARD: Final = MOST_SONGS // 5
 
 #: Of the latest so many times that somebody was forgotten, calls under way know.
 _FORGETTINGS_KEPT: Final = 1000
@@ -56,6 +60,10 @@ class Sessions:
         self._all: TTLCache[Identity, Session] = TTLCache(
             MOST_SONGS, SESSION_TTL_S, timer, getsizeof=_weight
         )
+        #: Strangers may ask as somebody again and again: what was kept is replayed once.
+        self._unheard: TTLCache[Identity, Session] = TTLCache(
+            _MOST_UNHEARD, SESSION_TTL_S, timer, getsizeof=_weight
+        )
         self._keeper = keeper
         self._timer = timer
         #: When users were forgotten, and whether a user was one of them.
@@ -67,16 +75,19 @@ class Sessions:
         return len(self._all)
 
     def peek(self, identity: Identity) -> Session:
-        """A caller's session as it is; an empty one, not kept, where there is none.
+        """A caller's session as it is; an empty one, not kept, where there is none. To read only.
 
         For callers whose login the upstream has not confirmed yet: they must not begin sessions.
         """
-        found = self.find(identity)
+        found = self.find(identity) or self._unheard.get(identity)
         if found is not None:
             return found
         session = Session()
         if identity.user:
             self._begin(identity, session)
+            if session.weight:
+                with contextlib.suppress(ValueError):  # one alone is too much
+                    self._unheard[identity] = session
         return session
 
     def find(self, identity: Identity) -> Session | None:
@@ -100,8 +111,12 @@ class Sessions:
             session = self._all.pop(without, None)
         if session is None:
             self._make_room(identity.user)
-            session = Session()
-            self._begin(identity, session)
+            session = self._unheard.pop(identity, None)
+            if session is None:
+                session = Session()
+                self._begin(identity, session)
+            elif session.playing is None:
+                self._adopt(identity, session)
             if self._keeper is not None:
                 session.journal = self._keeper.journal(identity)
         self._all[identity] = session  # also renews its time, and weighs it
@@ -114,6 +129,8 @@ class Sessions:
         self._forgettings.append((self._timer(), is_gone))
         for identity in [identity for identity in self._all if is_gone(identity.user)]:
             self._all.pop(identity).journal = None  # a call under way may hold it
+        for identity in [identity for identity in self._unheard if is_gone(identity.user)]:
+            del self._unheard[identity]
 
     def is_forgotten(self, user: str, since_s: float) -> bool:
         """Whether a user was forgotten at or after a time on the timer."""

@@ -370,11 +370,13 @@ class Notebook:
 
     def __init__(self) -> None:
         self.kept: list[tuple[Identity, str, str, float, float]] = []
+        self.recalled = 0
 
     def journal(self, identity: Identity):  # type: ignore[no-untyped-def]
         return lambda kind, song, value, at_s: self.kept.append((identity, kind, song, value, at_s))
 
     def recall(self, identity: Identity) -> list[tuple[str, str, float, float]]:
+        self.recalled += 1
         return [kept[1:] for kept in self.kept if kept[0] == identity]
 
 
@@ -395,3 +397,31 @@ def test_a_session_is_found_again_by_what_was_kept() -> None:
     assert list(again.offered) == ["z"]
     assert len(notebook.kept) == 8  # recalling is not told again
     assert playing(Sessions(Clock(), notebook).peek(Identity("eve", "Feishin", "Mozilla"))) is None
+
+
+def test_whoever_asks_as_somebody_has_what_was_kept_replayed_once() -> None:
+    """It takes long, and strangers may ask for it without end: nobody has heard their login yet."""
+    notebook = Notebook()
+    report(Sessions(Clock(), notebook), "scrobble", 10, id="a", submission="false")
+    sessions = Sessions(Clock(), notebook)
+    before = notebook.recalled
+    assert [playing(sessions.peek(FEISHIN)) for _ in range(5)] == ["a"] * 5
+    assert notebook.recalled == before + 1
+    assert not len(sessions)
+    session = sessions.get(FEISHIN)
+    assert session is not None
+    assert playing(session) == "a"
+    assert notebook.recalled == before + 1
+    session.note_playing("b", 20, Evidence.STARTS)
+    assert playing(sessions.peek(FEISHIN)) == "b"
+    assert notebook.kept[-1][:3] == (FEISHIN, "starts", "b")
+
+
+def test_what_was_found_again_of_who_is_forgotten_is_forgotten() -> None:
+    notebook = Notebook()
+    report(Sessions(Clock(), notebook), "scrobble", 10, id="a", submission="false")
+    sessions = Sessions(Clock(), notebook)
+    assert playing(sessions.peek(FEISHIN)) == "a"
+    notebook.kept.clear()
+    sessions.forget(lambda user: user == FEISHIN.user)
+    assert playing(sessions.peek(FEISHIN)) is None
