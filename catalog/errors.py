@@ -9,6 +9,26 @@
     └── SnapshotError     a published snapshot is damaged or of another format
 """
 
+import sqlite3
+from typing import Final
+
+#: What to do where this user may not use a file or a folder.
+WHOSE_FOLDER: Final = "does the folder belong to the user that runs Segue?"
+
+
+def advice(error: BaseException, otherwise: str) -> str:
+    """What to do about an error of the system or of SQLite: `otherwise`, unless this user may not.
+
+    SQLite tells a file that may not be opened from a damaged one, not why it may not.
+    """
+    refused = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")
+    if isinstance(error, PermissionError) or (
+        isinstance(error, sqlite3.Error)
+        and getattr(error, "sqlite_errorname", "").startswith(refused)
+    ):
+        return WHOSE_FOLDER
+    return otherwise
+
 
 class CatalogError(Exception):
     """Root of the room; the message says what, which file, and what to do."""

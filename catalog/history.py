@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from catalog.database import Database, plain_text
-from catalog.errors import HistoryError
+from catalog.errors import HistoryError, advice
 from catalog.schema import migrate
 from catalog.users import fold_user
 
@@ -126,14 +126,17 @@ class History(Database):
             path.touch(mode=0o600)
             connection = sqlite3.connect(path, timeout=10.0, isolation_level=None)
         except (OSError, sqlite3.Error) as error:
-            raise HistoryError(f"cannot open the history {path}: {error}") from error
+            what = (isinstance(error, OSError) and error.strerror) or error
+            todo = advice(error, "is library.data right, and is the disk there?")
+            raise HistoryError(f"cannot open the history {path}: {what}; {todo}") from error
         try:
             cls._prepare(connection, path)
             return cls(connection, path)
         except sqlite3.Error as error:
             connection.close()
+            todo = "move it away, and a new one is begun"
             raise HistoryError(
-                f"cannot use the history {path}: {error}; move it away, and a new one is begun"
+                f"cannot use the history {path}: {error}; {advice(error, todo)}"
             ) from error
         except HistoryError:
             connection.close()

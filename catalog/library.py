@@ -17,7 +17,7 @@ from typing import Final
 
 from catalog.analyses import Analyses
 from catalog.database import plain_text
-from catalog.errors import LibraryError
+from catalog.errors import WHOSE_FOLDER, LibraryError, advice
 from catalog.runs import Runs, clear_failure
 from catalog.schema import APPLICATION_ID, MIGRATIONS, migrate, schema_version
 from catalog.songs import Songs
@@ -68,7 +68,7 @@ class Library(Analyses, Songs, Runs):
 
     _noun = "library"
     _error = LibraryError
-    _advice = "; is the disk full, and does the folder belong to the user that runs Segue?"
+    _advice = f"; is the disk full, and {WHOSE_FOLDER}"
 
     @classmethod
     def open(cls, data: Path, *, read_only: bool = False) -> Library:
@@ -90,14 +90,16 @@ class Library(Analyses, Songs, Runs):
                 data.mkdir(parents=True, exist_ok=True)
                 connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
         except (OSError, sqlite3.Error) as error:
-            raise LibraryError(f"cannot open the library {path}: {error}") from error
+            what = (isinstance(error, OSError) and error.strerror) or error
+            todo = advice(error, "is library.data right, and is the disk there?")
+            raise LibraryError(f"cannot open the library {path}: {what}; {todo}") from error
         try:
             cls._prepare(connection, path, read_only)
         except sqlite3.Error as error:
             connection.close()
+            todo = "restore it from a copy, or move it away and run `segue embed` again"
             raise LibraryError(
-                f"cannot use the library {path}: {error}; restore it from a copy, or move it away"
-                " and run `segue embed` again"
+                f"cannot use the library {path}: {error}; {advice(error, todo)}"
             ) from error
         except LibraryError:
             connection.close()

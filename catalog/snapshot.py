@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.draft import write_snapshot
-from catalog.errors import SnapshotError
+from catalog.errors import SnapshotError, advice
 from catalog.layout import (
     COARSE_COLUMNS,
     COLUMNS,
@@ -133,7 +133,7 @@ def current_version(data: Path) -> str | None:
         return None
     except OSError as error:
         raise SnapshotError(
-            f"cannot read {pointer} ({error.strerror or error}): {again}"
+            f"cannot read {pointer} ({error.strerror or error}): {advice(error, again)}"
         ) from error
     if not content.strip():
         return None
@@ -192,6 +192,10 @@ def open_snapshot(data: Path, *, verify: bool = False, resident: bool = False) -
     except FileNotFoundError as error:
         raise SnapshotError(
             f"the snapshot {folder} lacks {Path(error.filename).name}: {again}"
+        ) from error
+    except PermissionError as error:
+        raise SnapshotError(
+            f"cannot read {error.filename} ({error.strerror}): {advice(error, again)}"
         ) from error
     except Exception as error:  # NumPy alone raises a dozen kinds over a damaged header
         what = str(error)[:_MOST_TOLD] or type(error).__name__

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import sqlite3
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from catalog.errors import CatalogError
+from catalog.errors import WHOSE_FOLDER, CatalogError, advice
 from catalog.library import FILE_NAME, Library
 from catalog.snapshot import Snapshot, open_snapshot
 from catalog.snapshots import newer_snapshot
@@ -21,7 +22,7 @@ from cli.console import count_text, size_text
 from cli.errors import not_installed
 from cli.standing import Switching, merge_text, switching, unlisted
 from subsonic.client import Client
-from subsonic.errors import MISSING_PARAMETER, FailedAnswer, SubsonicError
+from subsonic.errors import MISSING_PARAMETER, WRONG_LOGIN, FailedAnswer, SubsonicError
 
 if TYPE_CHECKING:
     from catalog.settings import LibrarySettings
@@ -79,16 +80,28 @@ def check_paths(settings: LibrarySettings) -> Iterator[Check]:
             yield Check("music", "fail", f"{folder} is empty", todo)
         else:
             yield Check("music", "ok", str(folder))
-    data = Path(settings.data)
-    parent = next(p for p in (data.absolute(), *data.absolute().parents) if p.exists())
-    free = shutil.disk_usage(parent).free
+    yield _check_data(Path(settings.data))
+
+
+def _check_data(data: Path) -> Check:
+    """Whether the data folder can be written, or made."""
+    whole = data.absolute()
+    # Not Path.exists, which raises where a folder may not be searched.
+    parent = next(p for p in (whole, *whole.parents) if os.path.lexists(p))
+    if not parent.is_dir():
+        todo = "set library.data to a folder"
+        return Check("data", "fail", f"{data} cannot be made: {parent} is no folder", todo)
     if not os.access(parent, os.W_OK | os.X_OK):
         todo = f"chown it to the user that runs Segue (uid {os.getuid()}), or set library.data"
-        yield Check("data", "fail", f"{data} cannot be written", todo)
-    elif free < _LEAST_FREE_BYTES:
-        yield Check("data", "warn", f"{data}: only {size_text(free)} free", "make room")
-    else:
-        yield Check("data", "ok", f"{data}, {size_text(free)} free")
+        return Check("data", "fail", f"{data} cannot be written", todo)
+    usage = shutil.disk_usage(parent)
+    if not usage.total and parent != whole:  # as /proc; a mount that does not tell may be there
+        text = f"{data} cannot be made: {parent} is on no disk"
+        return Check("data", "fail", text, "set library.data, or make the folder")
+    if usage.total and usage.free < _LEAST_FREE_BYTES:
+        return Check("data", "warn", f"{data}: only {size_text(usage.free)} free", "make room")
+    room = f", {size_text(usage.free)} free" if usage.total else ""
+    return Check("data", "ok", f"{data}{room}")
 
 
 async def check_upstream(settings: UpstreamSettings) -> list[Check]:
@@ -106,7 +119,11 @@ async def check_upstream(settings: UpstreamSettings) -> list[Check]:
             )
         else:
             todo = "correct upstream.username and password (an ordinary account of the server)"
-            found.append(Check("login", "fail", f"{settings.username}: {error}", todo))
+            said = str(error)
+            if error.code == WRONG_LOGIN:  # then comes what `todo` says
+                said = said.partition(": ")[0]
+            text = f"the account {settings.username!r} is refused: {said}"
+            found.append(Check("login", "fail", text, todo))
         return found
     except SubsonicError as error:  # its message says what to do
         return [Check("upstream", "fail", str(error))]
@@ -145,8 +162,15 @@ def check_models(configuration: Configuration) -> Iterator[Check]:
 
 def check_catalog(data: Path, settings: LibrarySettings) -> Iterator[Check]:
     """The library, its folders, the snapshot by sha256, what waits, the share of linked songs."""
-    if not (data / FILE_NAME).exists():
+    path = data / FILE_NAME
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
         yield Check("library", "warn", f"nothing in {data} yet", "run `segue embed`")
+        return
+    except OSError as error:
+        todo = advice(error, "is library.data right, and is the disk there?")
+        yield Check("library", "fail", f"cannot open {path}: {error.strerror}", todo)
         return
     try:
         with Library.open(data, read_only=True) as library:
@@ -155,7 +179,7 @@ def check_catalog(data: Path, settings: LibrarySettings) -> Iterator[Check]:
             failures = len(library.failures())
             shard = library.shard()
             left, counts = unlisted(library, settings), library.count_by_root()
-    except CatalogError as error:
+    except (CatalogError, sqlite3.Error) as error:
         yield Check("library", "fail", str(error))
         return
     if failures:
@@ -173,7 +197,9 @@ def check_catalog(data: Path, settings: LibrarySettings) -> Iterator[Check]:
     try:
         snapshot = open_snapshot(data, verify=True)
     except CatalogError as error:
-        yield Check("snapshot", "fail", str(error), "run `segue embed`")
+        # Its message says what to do, unless that is to publish anew.
+        todo = "" if WHOSE_FOLDER in str(error) else "run `segue embed`"
+        yield Check("snapshot", "fail", str(error), todo)
     else:
         if snapshot is None:
             todo = "run `segue embed`; until then everything is passed on as it is"

@@ -15,6 +15,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
+from catalog.errors import WHOSE_FOLDER
 from cli.console import say
 from cli.errors import CliError, UsageError, is_told, not_installed
 from cli.sections import nearest
@@ -103,6 +104,8 @@ def _tell(error: Exception) -> int:
     """Say what went wrong: the rooms' errors in their own words, surprises as such."""
     if missing := not_installed(error):
         say(f"segue: {missing}")
+    elif isinstance(error, PermissionError) and error.filename is not None:
+        say(f"segue: cannot use {error.filename}: {error.strerror}; {WHOSE_FOLDER}")
     elif is_told(error):
         for line in (str(error) or type(error).__name__).rstrip("\n").split("\n"):
             say(f"segue: {line}")

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from catalog.errors import advice
 from catalog.library import Library
 from catalog.settings import LibrarySettings
 from catalog.tracks import FileFacts, RunReport
@@ -103,7 +104,10 @@ def embed(
             job = _Job(opened, data, settings, choice, progress)
             return job.run(source, task or Task())
     except OSError as error:
-        raise EmbedderError(f"cannot work in {data}: {error.strerror or error}") from error
+        todo = advice(error, "")
+        raise EmbedderError(
+            f"cannot work in {data}: {error.strerror or error}{todo and '; ' + todo}"
+        ) from error
 
 
 class _Job:

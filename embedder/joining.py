@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from catalog.errors import advice
 from catalog.library import Library
 from catalog.merging import Merged, merge
 from catalog.tracks import Model
@@ -71,7 +72,10 @@ def join(
                 unheard = tracks - library.count_analysed(models[0])
                 return Joined(merged, tracks, snapshot, models[0].name, unheard)
     except OSError as error:
-        raise EmbedderError(f"cannot work in {data}: {error.strerror or error}") from error
+        todo = advice(error, "")
+        raise EmbedderError(
+            f"cannot work in {data}: {error.strerror or error}{todo and '; ' + todo}"
+        ) from error
 
 
 def _models(library: Library) -> list[Model]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import sqlite3
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
+from catalog.errors import CatalogError, advice
 from cli import checks
 from cli.checks import Check
 from cli.configuration import Configuration, describe_file
@@ -59,14 +61,23 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
 
 def _checks(configuration: Configuration, url: str | None) -> Iterator[Check]:
     yield Check("config", "ok", describe_file(configuration))
-    yield from checks.check_paths(configuration.library)
+    yield from _whole("data", checks.check_paths(configuration.library))
     yield from asyncio.run(checks.check_upstream(configuration.upstream))
-    yield from checks.check_models(configuration)
-    yield from checks.check_catalog(configuration.data, configuration.library)
-    yield from checks.check_port(configuration.server)
-    yield from checks.check_front(configuration.server)
+    yield from _whole("models", checks.check_models(configuration))
+    yield from _whole("library", checks.check_catalog(configuration.data, configuration.library))
+    yield from _whole("port", checks.check_port(configuration.server))
+    yield from _whole("front", checks.check_front(configuration.server))
     if url:
         yield from checks.check_public(url)
+
+
+def _whole(name: str, found: Iterator[Check]) -> Iterator[Check]:
+    """What a check finds; what ends it is a finding, too, and the others go on."""
+    try:
+        yield from found
+    except (OSError, sqlite3.Error, CatalogError) as error:
+        todo = advice(error, "then run `segue doctor` again")
+        yield Check(name, "fail", " ".join(str(error).split()), todo)
 
 
 def _show(found: list[Check], *, as_json: bool) -> None:

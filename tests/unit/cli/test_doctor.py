@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -82,6 +82,13 @@ async def test_upstream_and_login(server: str, username: str, password: str, exp
         assert "Music Library" in found[1].text
     else:
         assert found[1].todo
+        assert (
+            found[1].text
+            == {
+                "ann": "the account 'ann' is refused: Wrong username",
+                "": "no account is set, so nothing can be linked",
+            }[username]
+        )
 
 
 @pytest.mark.anyio
@@ -102,6 +109,49 @@ def test_music_folders(tmp_path: Path) -> None:
     found = [check for check in checks.check_paths(settings) if check.name == "music"]
     assert [check.status for check in found] == ["ok", "fail", "fail"]
     assert "No such file" in found[2].text
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("file/data", "cannot be made: {}/file is no folder"),
+        ("file", "cannot be made: {}/file is no folder"),
+        ("/proc/segue", "cannot be"),  # made there, or by somebody else than root: written
+    ],
+)
+def test_a_data_folder_that_cannot_be_made(tmp_path: Path, name: str, said: str) -> None:
+    (tmp_path / "file").touch()
+    found = list(checks.check_paths(LibrarySettings(data=str(tmp_path / name))))
+    (check,) = [one for one in found if one.name == "data"]
+    assert check.status == "fail"
+    assert said.format(tmp_path) in check.text
+    assert "make room" not in check.todo
+
+
+def test_a_data_folder_that_may_not_be_searched_ends_nothing(
+    closed: Callable[[Path], Segue], data: Path
+) -> None:
+    run = closed(data)
+    done = run("doctor", "--json")
+    assert (done.code, done.err) == (1, "")
+    found = {one["name"]: one for one in json.loads(done.out)}
+    assert found["data"]["status"] == "fail"
+    assert found["library"]["status"] == "fail"
+    assert "does the folder belong" in found["library"]["todo"]
+    assert "front" in found  # the last one
+
+
+@pytest.mark.parametrize("command", ["vibe sad", "rollback", "forget bob", "link"])
+def test_a_data_folder_of_somebody_else_is_told_as_such(
+    closed: Callable[[Path], Segue], data: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEGUE_UPSTREAM__USERNAME", "ann")
+    done = closed(data)(*command.split())
+    assert (done.code, done.out) == (1, "")
+    assert len(done.err.splitlines()) == 1
+    assert "Permission denied" in done.err
+    assert "does the folder belong to the user that runs Segue?" in done.err
+    assert "segue embed" not in done.err
 
 
 def test_catalog_before_anything(tmp_path: Path) -> None:
