@@ -101,9 +101,10 @@ class Admission:
             if known is None:
                 async with asyncio.timeout_at(until_s):
                     _, seeds = await confirming
-                session = self._sessions.get(asked.identity, asked.at_s) or session
-                if decided is not None and not _has_just_begun(session, asked):
-                    session.note_playing(decided.song_id, asked.at_s, Evidence.STARTS)
+                own = self._sessions.get(asked.identity, asked.at_s)
+                if own is not None and decided is not None and not _has_just_begun(own, asked):
+                    own.note_playing(decided.song_id, asked.at_s, Evidence.STARTS)
+                session = own or session
             else:
                 await asyncio.sleep(0)  # it goes: the upstream looks at the login while we choose
             yield Admitted(session, seeds, confirming, shelf)
@@ -171,6 +172,8 @@ class Admission:
         return first, seen
 
     def _shelf(self, asked: Asked, plan: Plan) -> Shelf | None:
+        if self._sessions.is_forgotten(asked.identity.user, asked.at_s):
+            return None
         return self._shelves.open(
             asked.identity, asked.parameters, asked.headers, plan.format.value
         )
