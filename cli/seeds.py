@@ -83,7 +83,10 @@ class Finder:
         return exact or [row for row, path in enumerate(paths) if ("/" + path).endswith(end)]
 
     def _named(self, seed: str) -> list[int]:
-        """Rows whose artist and title hold all the words; the whole name before a part of it."""
+        """Rows whose artist and title hold all the words.
+
+        The whole name comes before the whole title, and both before a part of them.
+        """
         words = plain_words(seed)
         if not words:
             return []
@@ -94,9 +97,11 @@ class Finder:
                 for row in range(self._snapshot.n)
             ]
         wanted = " ".join(words)
-        whole = [row for row, name in enumerate(self._names) if name == wanted]
-        if whole:
-            return whole
+        ending = [row for row, name in enumerate(self._names) if f" {name}".endswith(f" {wanted}")]
+        whole = [row for row in ending if self._names[row] == wanted]
+        titled = [row for row in ending if plain_words(text("title", row)) == words]
+        if whole or titled:
+            return whole or titled
         return [
             row for row, name in enumerate(self._names) if all(w in name.split() for w in words)
         ] or [row for row, name in enumerate(self._names) if all(w in name for w in words)]

@@ -7,8 +7,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from catalog.snapshot import SnapshotArrays, write_snapshot
+from catalog.tracks import Model
 from cli.seeds import plain_words
 from tests.unit.cli.conftest import Segue
 
@@ -68,6 +71,37 @@ def test_ambiguous_words_list_the_candidates(segue: Segue, data: Path) -> None:
     assert "fits 2 tracks" in result.err
     assert "Ann Ember/Rivers/02 - Deep River.flac" in result.err
     assert result.out == ""
+
+
+def test_a_whole_title_comes_before_parts_of_others(segue: Segue, data: Path) -> None:
+    titles = ["Boss", "Boss Fight", "Duel", "Duel", "Duel at Noon"]
+    n = len(titles)
+    one_each = np.arange(n, dtype=np.int32)
+    write_snapshot(
+        data,
+        SnapshotArrays(
+            model=Model("timbre", "1", dim=n),
+            vectors=np.eye(n, dtype=np.float32),
+            track_ids=np.arange(1, n + 1, dtype=np.int64),
+            artist=one_each,
+            album=one_each,
+            recording=one_each,
+            duration_s=np.full(n, 200, np.float32),
+            year=np.zeros(n, np.int16),
+            text={
+                "path": [f"{row}.flac" for row in range(n)],
+                "title": titles,
+                "artist": ["Boss Band", "Hurt", "One", "Two", "Three"],
+                "album": ["Boss OST"] * n,
+            },
+        ),
+    )
+    assert "after Boss Band – Boss" in segue("similar", "boss!", "--data", str(data)).err
+    several = segue("similar", "duel", "--data", str(data))
+    assert several.code == 2
+    assert "'duel' fits 2 tracks" in several.err
+    assert "Noon" not in several.err
+    assert "after Two – Duel" in segue("similar", "two duel", "--data", str(data)).err
 
 
 def test_versions_of_one_recording_are_not_ambiguous(segue: Segue, data: Path) -> None:
