@@ -6,8 +6,8 @@ import argparse
 from typing import TYPE_CHECKING
 
 from catalog.history import FILE_NAME, History
-from cli.console import show
-from cli.errors import CliError
+from cli.console import count_text, show
+from cli.errors import CliError, UsageError
 from cli.flags import add_data
 
 if TYPE_CHECKING:
@@ -29,18 +29,26 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
     """Forget, and say how much that was.
 
     Raises:
+        UsageError: no name was given.
         CliError: nothing was kept, or a proxy may have something in its memory alone.
     """
+    user = arguments.user
+    if not user.strip():
+        raise UsageError("whose listening is to be forgotten? USER is empty")
     configuration = compose("library", "steering")
     data, mode = configuration.data, configuration.steering.history
     is_on_disk = (data / FILE_NAME).exists()
     if is_on_disk:
         with History.open(data) as history:
-            show(f"forgot {history.forget(arguments.user)} events of {arguments.user}")
+            forgotten = history.forget(user)
+        if forgotten:
+            show(f"forgot {count_text(forgotten, 'event')} of {user}")
+        else:
+            show(f"nothing is kept of {user!r}")
     if mode != "on":
         raise CliError(
             f'with history = "{mode}" a running `segue serve` keeps in its memory what'
-            f" {arguments.user} heard, until it is stopped: restart it"
+            f" {user} heard, until it is stopped: restart it"
         )
     if not is_on_disk:
         raise CliError(f"nothing was kept in {data}: there is no {FILE_NAME}")

@@ -14,9 +14,20 @@ def test_forgets_one_user(segue: Segue, tmp_path: Path) -> None:
     with History.open(tmp_path) as history:
         history.append([Event(1.0, user, "c", "", "", "starts", "s") for user in ("bob", "eve")])
     result = segue("forget", "Bob", "--data", str(tmp_path))
-    assert (result.code, result.out) == (0, "forgot 1 events of Bob\n")
+    assert (result.code, result.out) == (0, "forgot 1 event of Bob\n")
     with History.open(tmp_path) as history:
         assert history.count() == 1
+
+
+def test_of_whom_nothing_is_kept_is_told(segue: Segue, tmp_path: Path) -> None:
+    with History.open(tmp_path) as history:
+        history.append([Event(1.0, "bob", "c", "", "", "starts", "s")])
+    result = segue("forget", "nobody", "--data", str(tmp_path))
+    assert (result.code, result.out) == (0, "nothing is kept of 'nobody'\n")
+    for empty in ("", " "):
+        result = segue("forget", empty, "--data", str(tmp_path))
+        assert (result.code, result.out) == (2, "")
+        assert "USER is empty" in result.err
 
 
 def test_where_nothing_was_kept_it_says_so_and_makes_nothing(segue: Segue, tmp_path: Path) -> None:
@@ -46,7 +57,7 @@ def test_what_is_on_disk_from_before_is_forgotten_all_the_same(
         history.append([Event(1.0, "bob", "c", "", "", "starts", "s")])
     monkeypatch.setenv("SEGUE_STEERING__HISTORY", "memory")
     result = segue("forget", "bob", "--data", str(tmp_path))
-    assert (result.code, result.out) == (1, "forgot 1 events of bob\n")
+    assert (result.code, result.out) == (1, "forgot 1 event of bob\n")
     assert "restart" in result.err
     with History.open(tmp_path) as history:
         assert history.count() == 0
