@@ -32,6 +32,7 @@ MOST_OF_ARTIST: Final = 50
 
 #: Every song is of this genre, so that only folders are limits. Feishin sends its id.
 GENRE: Final = "Soundtrack"
+_GENRE_ID: Final = genre_id(GENRE)
 
 #: The music folder that is selected, where one is.
 FOLDER_ID: Final = "1"
@@ -47,6 +48,9 @@ _QUESTION_S: Final = 0.1
 _MOST_JUMPED: Final = 3
 
 _START_S: Final = 10_000.0
+
+#: What every call says.
+_OWN: Final = (("u", "listener"), ("c", "Feishin"), ("f", "json"), ("v", "1.13.0"))
 
 
 class Server(Protocol):
@@ -151,17 +155,17 @@ class Player:
 
     def _answers(self, queue: list[str], now_s: float) -> Iterator[list[str]]:
         """One answer after the other: what is not taken is not asked for."""
-        playing, genre = queue[-1], genre_id(GENRE)
+        playing = queue[-1]
         if self._folder is not None:
             folder = {"musicFolderId": FOLDER_ID}
-            first = self._ask(RANDOM_ENDPOINT, now_s, genre=genre, size=50, **folder)
+            first = self._ask(RANDOM_ENDPOINT, now_s, genre=_GENRE_ID, size=50, **folder)
             self._report(SONG_ENDPOINT, now_s + _TOLD_S, id=playing)
             yield first()
             yield self._ask(RANDOM_ENDPOINT, now_s + _QUESTION_S, size=10, **folder)()
             return
         self._report(SONG_ENDPOINT, now_s, id=playing)
         yield self._ask(SIMILAR_ENDPOINT, now_s, count=ITEM_COUNT, id=playing)()
-        yield self._ask(RANDOM_ENDPOINT, now_s + _QUESTION_S, genre=genre, size=50)()
+        yield self._ask(RANDOM_ENDPOINT, now_s + _QUESTION_S, genre=_GENRE_ID, size=50)()
         # Songs of the artist are the server's own answer, whoever stands in front of it.
         own = [song for song in self._of_artist(playing) if song not in queue]
         yield self._chance.sample(own, min(MOST_OF_ARTIST, len(own)))
@@ -180,5 +184,4 @@ class Player:
 
 
 def _parameters(values: dict[str, str] | dict[str, str | int]) -> Parameters:
-    own = {"c": "Feishin", "f": "json", "v": "1.13.0", "u": "listener"}
-    return Parameters((name, str(value)) for name, value in {**own, **values}.items())
+    return Parameters([*_OWN, *((name, str(value)) for name, value in values.items())])
