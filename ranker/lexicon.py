@@ -27,7 +27,7 @@ _MEANINGS: Final = {
     "calm, calming, serene, tranquil, still": "calm, relaxing, soft*0.5",
     "quiet, silent, hushed, subtle": "calm, soft",
     "relaxed, relaxing, laid back, easy, easygoing, unwind": "relaxing, calm",
-    "chill, chilled, chillout, downtempo, lounge, lofi, lo-fi":
+    "chill, chilled, chillout, downtempo, lounge, lofi, lo-fi, lo fi, low-fi, low fi":
         "relaxing, calm, groovy*0.3",
     "peaceful, peace, harmonious": "calm, meditative, relaxing",
     "meditative, meditation, zen, yoga, mindful, spa, massage, healing":
@@ -91,7 +91,8 @@ _MEANINGS: Final = {
     "study, studying, focus, concentration, reading, work, working, office, coding":
         "calm*0.7, background*0.7, Ambient music*0.5, Singing*-0.5, relaxing*0.5",
     "background, elevator": "background, calm*0.5, corporate*0.3",
-    "dinner, dining, restaurant, coffee, cafe, café": "Jazz*0.7, relaxing*0.7, soft*0.5, Piano*0.3",
+    "dinner, dinner party, cocktail party, dining, restaurant, coffee, cafe, café":
+        "Jazz*0.7, relaxing*0.7, soft*0.5, Piano*0.3",
     "bar, pub": "Jazz*0.5, Blues*0.5, Rock music*0.3",
     "workout, gym, exercise, training, fitness": "sport, energetic, motivational",
     "running, run, jogging, cardio, cycling": "sport, energetic, fast*0.5",
@@ -136,7 +137,8 @@ _MEANINGS: Final = {
     "50s, fifties, 1950s, rockabilly": "Rock and roll, Swing music*0.5, retro*0.7",
     "90s, nineties, 1990s": "Grunge*0.5, Trance music*0.5, Techno*0.5, Hip hop music*0.5",
     "baroque, renaissance, early music, harpsichord": "Harpsichord, Classical music, Organ*0.3",
-    "8-bit, 8bit, chiptune, chip, gameboy, arcade, pixel":
+    "8-bit, 8 bit, 8bit, 16-bit, 16 bit, 16bit, chiptune, chip tune, chip, gameboy, game boy,"
+    " arcade, pixel":
         "Video game music, game, Chirp tone*0.5, Synthesizer*0.3",
     "futuristic, future, cyberpunk": "space, Electronic music*0.7, Synthesizer*0.7, dark*0.3",
     # Instruments and voices

@@ -33,6 +33,9 @@ _TURNS: Final[Mapping[str, float]] = {
 
 _LONGEST: Final = max(LONGEST, *(len(phrase.split()) for phrase in _TURNS))
 
+#: "80's" is the 80s.
+_DECADE: Final = re.compile(r"\b((?:19|20)?\d0)'s\b")
+
 #: Here a clause ends, and with it what its turns are about.
 _BREAKS: Final = frozenset((",", ";", ".", ":", "!", "?", "but"))
 
@@ -115,7 +118,8 @@ def _turned(turn: float, factor: float) -> float:
 def _phrases(words: str, whole: Collection[str] = ()) -> list[str]:
     """The longest phrases that are known in order, the words between them, and punctuation."""
     left: list[str] = []
-    for word in re.findall(r"[\w'&-]+|[,;.:!?]", words.lower().replace("’", "'")):
+    plain = _DECADE.sub(r"\1s", words.lower().replace("’", "'"))
+    for word in re.findall(r"[\w'&-]+|[,;.:!?]", plain):
         left += _taken_apart(word.strip("'"), whole)
     found: list[str] = []
     while left:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Final
 
 import numpy as np
 
@@ -19,6 +21,17 @@ from ranker.errors import WordsError
 from ranker.labels import is_said_of_music, told
 from ranker.lexicon import KINDS, LEXICON
 from ranker.phrasing import parse
+
+#: To those who used words that say nothing, before others.
+_WORDS_TO_TRY: Final = (
+    "sad", "happy", "calm", "energetic", "dreamy", "dark", "epic", "late night", "study", "party",
+    "piano", "jazz", "80s", "romantic", "acoustic", "workout", "chill", "dance", "ambient",
+    "guitar", "rock", "electronic", "fast", "slow",
+)  # fmt: skip
+_MOST_SUGGESTED: Final = 12
+
+#: From here on a word is told as what another was meant to be (`difflib`'s ratio).
+_LIKE: Final = 0.72
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +45,7 @@ class Wish:
         closed: flags that are not wanted, whatever the season.
         kinds_missing: flags that are asked for by words that stand for labels too ("christmas"),
             where nothing in this library is of that kind: what has the labels comes.
+        doubtful: those labels, in lower case: to have one makes nothing a track of that kind.
         known: words and phrases that are understood, with what turns them ("not", "less", …).
         unknown: words that are not known.
         absent: words, or the labels they stand for, that nothing in this library has. Where they
@@ -42,6 +56,7 @@ class Wish:
     kinds: int
     closed: int
     kinds_missing: int
+    doubtful: frozenset[str]
     known: tuple[str, ...]
     unknown: tuple[str, ...]
     absent: tuple[str, ...]
@@ -77,6 +92,8 @@ def wish(words: str, snapshot: Snapshot) -> Wish:
     kinds_there = 0 if snapshot.kind is None else int(np.bitwise_or.reduce(snapshot.kind))
     wanted: dict[str, float] = defaultdict(float)
     kinds = closed = kinds_missing = 0
+    doubtful: set[str] = set()
+    certain: set[str] = set()
     own = {word for label in labels for word in _words_of(label)}
     items, unknown = parse(words, lambda word: word in own or is_said_of_music(word), own)
     known: list[str] = []
@@ -92,8 +109,11 @@ def wish(words: str, snapshot: Snapshot) -> Wish:
             absent += _named(item.word, entries)
             continue
         known.append(item.told)
-        if item.turn > 0:
+        if item.turn > 0 and of_kind & ~kinds_there:
             kinds_missing |= of_kind & ~kinds_there
+            doubtful |= there
+        else:
+            certain |= there
         for label in there:
             wanted[label] += item.turn * entries[label]
         if item.turn > 0:
@@ -106,9 +126,16 @@ def wish(words: str, snapshot: Snapshot) -> Wish:
     }
     if kinds & closed:
         kinds = closed = 0  # both: neither
-    asked = Wish(weights, kinds, closed, kinds_missing, tuple(known), tuple(unknown), tuple(absent))
+    asked = Wish(
+        weights, kinds, closed, kinds_missing, frozenset(doubtful - certain),
+        tuple(known), tuple(unknown), tuple(absent),
+    )  # fmt: skip
     if asked.is_void and not (lacked and lacked == len(items)):
-        raise WordsError(_why_none(words, known, absent, unknown))
+        if len(known) > lacked:  # what is there is wanted, and as much not wanted
+            raise WordsError(
+                f"these words cancel each other: {', '.join(known)}; leave one of them out"
+            )
+        raise WordsError(_why_none(words, absent, unknown, labels))
     return asked
 
 
@@ -124,15 +151,23 @@ def _named(word: str, entries: Mapping[str, float]) -> list[str]:
     return [word]
 
 
-def _why_none(words: str, known: list[str], absent: list[str], unknown: list[str]) -> str:
+def _why_none(words: str, absent: list[str], unknown: list[str], labels: set[str]) -> str:
     if absent:
         more = f"; not known: {', '.join(unknown)}" if unknown else ""
-        return f"not heard in this library: {', '.join(absent)}{more}"
-    shown = ", ".join([*known, *unknown]) or words.strip() or "nothing"
+        return f"not heard in this library: {', '.join(dict.fromkeys(absent))}{more}"
+    shown = ", ".join(unknown) or words.strip() or "nothing"
     return (
         f"none of these words says how music sounds: {shown}; try words such as"
-        f" {', '.join(sorted(LEXICON)[::9])}"
+        f" {', '.join(_suggested(unknown, labels))}"
     )
+
+
+def _suggested(unknown: Iterable[str], labels: set[str]) -> list[str]:
+    """Words that this library can answer: those spelled nearly so, then others."""
+    can = {word for word in LEXICON if labels.intersection(_entries(word, labels))}
+    near = [word for one in unknown for word in get_close_matches(one, can, 3, _LIKE)]
+    others = (*(word for word in _WORDS_TO_TRY if word in can), *sorted(can))
+    return list(dict.fromkeys((*near, *others)))[:_MOST_SUGGESTED]
 
 
 def _words_of(label: str) -> list[str]:

@@ -190,7 +190,11 @@ def _because(snapshot: Snapshot, asked: Wish, row: int) -> str:
     lacks: dict[str, float] = {}
     for name, group in snapshot.tag_groups.items():
         weights = dict(zip(group.labels, asked.weights[name].tolist(), strict=True))
-        has |= {label: z for label, z in own_tags(group, row).items() if weights[label] > 0}
+        has |= {
+            label: z
+            for label, z in own_tags(group, row).items()
+            if weights[label] > 0 and label.lower() not in asked.doubtful
+        }
         lacks |= {
             label: -float(group.scores[row, at])
             for at, label in enumerate(group.labels)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from catalog.kinds import NAMES
 from catalog.library import Library
 from cli.console import say, show_json
+from cli.errors import UsageError
 from cli.flags import add_data, add_json, positive
 from cli.picks import pick_json, published, show_picks
 from cli.seeds import Finder
@@ -42,9 +43,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, compose: Compose) -> int:
     """Rank by the words, print."""
+    words = " ".join(arguments.words)
+    if not words.strip():
+        raise UsageError('how should it sound? WORDS is empty; for example "sad dreamy late night"')
     configuration = compose("library", "ranking")
     snapshot = published(configuration.data)
-    words = " ".join(arguments.words)
     season = Context(open_kinds=in_season(localtime().tm_mon))
     picks = rank_words(words, snapshot, season, configuration.ranking, arguments.count)
     say(_understood(wish(words, snapshot)))

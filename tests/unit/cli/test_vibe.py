@@ -27,6 +27,12 @@ def test_words_that_say_nothing_are_one_line(segue: Segue, data: Path) -> None:
     assert len(result.err.splitlines()) == 1
 
 
+def test_no_words_at_all_are_wrong_usage(segue: Segue) -> None:
+    result = segue("vibe", " ")  # before there is a library
+    assert (result.code, result.out) == (2, "")
+    assert "WORDS is empty" in result.err
+
+
 def test_what_was_understood_is_told_beside_the_list(segue: Segue, data: Path) -> None:
     result = segue("vibe", "very", "happy", "xyzzy", "--data", str(data))
     assert result.code == 0

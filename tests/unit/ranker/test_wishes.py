@@ -11,6 +11,8 @@ import pytest
 from catalog.kinds import SEASONAL
 from catalog.snapshot import Snapshot, TagGroup
 from ranker.errors import WordsError
+from ranker.lexicon import LEXICON
+from ranker.phrasing import parse
 from ranker.picks import Context
 from ranker.settings import RankingSettings
 from ranker.wishes import wish
@@ -97,6 +99,36 @@ def test_of_a_word_with_several_labels_those_there_are_count(snapshot: Snapshot)
     assert wish("slow", snapshot).known == ("slow",)  # calm is there, slow is not
 
 
+def test_words_that_cancel_each_other_are_told_as_such(snapshot: Snapshot) -> None:
+    for words in ("sad not sad", "sad, not sad, xyzzy"):
+        with pytest.raises(WordsError, match="cancel each other: sad, not sad; leave one"):
+            wish(words, snapshot)
+
+
+def test_at_a_miss_what_is_spelled_nearly_so_comes_first(snapshot: Snapshot) -> None:
+    with pytest.raises(WordsError) as caught:
+        wish("slowley", snapshot)
+    said, _, tried = str(caught.value).partition("; try words such as ")
+    assert said.endswith(": slowley")
+    assert tried.startswith("slowly, ")
+    assert len(tried.split(", ")) <= 12
+    for word in tried.split(", "):
+        assert wish(word, snapshot).known == (word,)  # what this library can answer
+
+
+@pytest.mark.parametrize(
+    ("words", "same"),
+    [
+        ("8 bit", "8-bit"), ("16 bit", "8-bit"), ("80's", "80s"), ("1980's", "80s"),
+        ("’80s", "80s"), ("low fi", "lofi"), ("lo fi", "lofi"), ("dinner party", "dinner"),
+    ],
+)  # fmt: skip
+def test_spellings_mean_the_same(words: str, same: str) -> None:
+    (one,), unknown = parse(words, lambda _: False)
+    assert unknown == []
+    assert LEXICON[one.word] == LEXICON[same]
+
+
 def test_a_word_said_of_no_music_is_not_known(tmp_path: Path) -> None:
     with pytest.raises(WordsError, match="xyzzy"):
         wish("xyzzy", styled(tmp_path, [0]))
@@ -136,5 +168,12 @@ def test_a_kind_that_nothing_is_of_is_told(tmp_path: Path) -> None:
     snapshot = replace(styled(tmp_path, [0, 1]), tag_groups={"moods": labels})
     assert wish("christmas", snapshot).kinds_missing == SEASONAL
     assert not wish("no christmas", snapshot).kinds_missing
+    for words, text in (("christmas", "nearest to the words"), ("christmas sad", "sad")):
+        picks = rank_words(words, snapshot, Context(), RankingSettings(), 2)
+        told = [pick.reasons[0].text for pick in picks]
+        assert any(one.startswith(text) for one in told)
+        assert not any("christmas" in one for one in told)  # nothing is known to be of it
     some = replace(snapshot, kind=np.array([SEASONAL, 0], np.uint8))
+    (pick, _) = rank_words("christmas", some, Context(), RankingSettings(), 2)
+    assert "christmas" in pick.reasons[0].text
     assert not wish("christmas", some).kinds_missing
