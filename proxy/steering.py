@@ -305,13 +305,20 @@ class Steering:
             is_song = view.links.song(plan.seed_id) is not None
             session.note_similar([plan.seed_id] if is_song else [], plan.count, at_s)
         session.note_served(gathered.song_ids, at_s, pool=plan.is_pool, seed_id=plan.seed_id)
-        told = zip(gathered.song_ids, gathered.songs, gathered.picks, strict=True)
         after = plan.seed_id or view.links.song_id(seeds[0])
-        user, client = asked.identity.user, asked.identity.client
-        like = first.answer.payload("song")
-        served = ServedList.of(self._wall_clock(), client, asked.endpoint, after, like, told)
-        self.explanations.add(user, served)
-        served.tell(asyncio.get_running_loop().call_soon)  # the answer goes first
+
+        def explain() -> None:
+            user, client = asked.identity.user, asked.identity.client
+            if self.sessions.is_forgotten(user, at_s):
+                return
+            told = zip(gathered.song_ids, gathered.songs, gathered.picks, strict=True)
+            like = first.answer.payload("song")
+            served = ServedList.of(self._wall_clock(), client, asked.endpoint, after, like, told)
+            self.explanations.add(user, served)
+            served.tell(soon)
+
+        soon = asyncio.get_running_loop().call_soon
+        soon(explain)  # the answer goes first
 
     async def _answer(self, composed: Composed, send: Send, started_s: float) -> None:
         seconds = self._timer() - started_s
