@@ -8,6 +8,7 @@ for, so a command loads only the rooms it needs.
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -218,6 +219,26 @@ def load(
 def describe_file(configuration: Configuration) -> str:
     """Which file was read, or where one would have been."""
     return str(configuration.file or f"no file (looked for {' and '.join(FILE_PLACES)})")
+
+
+def exposed_password(configuration: Configuration) -> Path | None:
+    """The configuration file, where it holds a password and everybody on this machine may read it.
+
+    Its group may: a file of root's for the group that runs Segue is as good.
+    """
+    file = configuration.file
+    values = {value.path[1]: value for value in configuration.values("upstream")}
+    password = values["password"]
+    if file is None or not password.value or password.origin.kind != "file":
+        return None
+    whole = file.resolve()
+    try:
+        is_open = whole.stat().st_mode & stat.S_IROTH and all(
+            folder.stat().st_mode & stat.S_IXOTH for folder in whole.parents
+        )
+    except OSError:
+        return None
+    return file if is_open else None
 
 
 def _expanded(folder: str) -> str:

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from cli.configuration import Configuration, Value, describe_file
+from cli.configuration import Configuration, Value, describe_file, exposed_password
 from cli.console import say, show, show_json
 from cli.errors import ConfigurationError
 from cli.flags import add_json
@@ -22,8 +22,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "show prints every key with its effective value and where it comes from: a file with its"
         "\nline, an environment variable, or the default. Passwords are masked, and a password_file"
         "\nis not read. What it prints is TOML.\n\n"
-        "check says whether everything in the file and the environment can be used, one line for"
-        "\neach problem; exit code 2 if there is any."
+        "check says whether every key and value in the file and the environment can be taken, one"
+        "\nline for each problem; exit code 2 if there is any. Whether folders are there and the"
+        "\nserver answers is for `segue doctor`. It warns where everybody may read the password."
     )
     parser.add_argument("action", choices=("show", "check"))
     add_json(parser)
@@ -34,9 +35,21 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
     configuration = compose(*OWNERS)
     if arguments.action == "check":
         _check_uses(configuration)
+        exposed = exposed_password(configuration)
         if arguments.json:
-            show_json({"ok": True, "file": _file(configuration)})
+            show_json(
+                {
+                    "ok": True,
+                    "file": _file(configuration),
+                    "password_is_exposed": exposed is not None,
+                }
+            )
         else:
+            if exposed:
+                say(
+                    f"segue: everybody on this machine may read the password in {exposed}:"
+                    f" chmod 600 {exposed}, and chown it to the user that runs Segue"
+                )
             show(f"ok: {describe_file(configuration)}")
         return 0
     if arguments.json:
@@ -72,9 +85,10 @@ def _check_uses(configuration: Configuration) -> None:
         read_password(upstream)
     except SubsonicError as error:
         problems.append(str(error))
-    if configuration.library.source == "server":
+    if configuration.library.source == "server" and not upstream.username:
         problems.append(
-            'library.source is "server", which `segue embed` does not know yet: use "folder"'
+            'library.source is "server", but upstream.username is not set: an ordinary account'
+            " that may download is needed"
         )
     if configuration.embedding.model != "auto":
         try:

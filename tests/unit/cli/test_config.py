@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -136,7 +138,7 @@ def test_check_finds_what_only_shows_in_use(segue: Segue, tmp_path: Path) -> Non
     (tmp_path / "config.toml").write_text(
         """
         [upstream]
-        username = "linker"
+        password_file = "x"
         [library]
         source = "server"
         [embedding]
@@ -145,12 +147,54 @@ def test_check_finds_what_only_shows_in_use(segue: Segue, tmp_path: Path) -> Non
     )
     result = segue("config", "check")
     assert result.code == 2
-    for words in ("belong together", "does not know yet", "did you mean timbre?"):
+    for words in ("belong together", "upstream.username is not set", "did you mean timbre?"):
         assert words in result.err
     (tmp_path / "config.toml").write_text(
         '[upstream]\nusername = "linker"\npassword_file = "/nowhere/at-all"\n'
     )
     assert "cannot read upstream.password_file /nowhere/at-all" in segue("config", "check").err
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that everybody may look into, which pytest's own are not."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        if not all(parent.stat().st_mode & 0o001 for parent in folder.resolve().parents):
+            pytest.skip(f"{folder.parent} is closed to others")
+        yield folder
+
+
+def test_a_password_that_everybody_may_read_is_told(segue: Segue, open_folder: Path) -> None:
+    file = open_folder / "config.toml"
+    file.write_text('[upstream]\nusername = "linker"\npassword = "x"\n')
+
+    def said() -> str:
+        result = segue("--config", str(file), "config", "check")
+        assert result.code == 0
+        return result.err
+
+    file.chmod(0o644)
+    assert f"everybody on this machine may read the password in {file}: chmod 600" in said()
+    shown = segue("--config", str(file), "config", "check", "--json").out
+    assert json.loads(shown)["password_is_exposed"] is True
+    doctor = segue("--config", str(file), "doctor").out
+    assert f"warn  config    {file} holds a password" in doctor
+    file.chmod(0o640)  # root's, for the group that runs Segue
+    assert said() == ""
+    file.chmod(0o644)
+    open_folder.chmod(0o700)
+    assert said() == ""
+
+
+def test_a_password_that_is_elsewhere_is_not_in_the_file(
+    segue: Segue, open_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = open_folder / "config.toml"
+    file.write_text('[upstream]\nusername = "linker"\n')
+    monkeypatch.setenv("SEGUE_UPSTREAM__PASSWORD", "x")
+    assert segue("--config", str(file), "config", "check").err == ""
 
 
 def test_an_unknown_section_hides_no_other_problem(segue: Segue, tmp_path: Path) -> None:
