@@ -13,6 +13,7 @@ from bench.feishin import SONG_S
 from bench.servers import Picker, Plain, Servers, all_knowing, steered
 from catalog.links import Links, Mask
 from catalog.snapshot import Snapshot
+from proxy.decisions import Leave
 from proxy.session import Session
 from ranker.picks import Context, Seed
 from ranker.rank import rank
@@ -118,3 +119,14 @@ def test_a_plain_server_repeats_and_leaves_fall_backs(
     # It knows no genre by the id that Feishin sends, so that a folder is always asked for twice.
     inside = figures(snapshot, Plain, folder)
     assert (inside.outside, inside.fall_backs) == (0, inside.asked)
+
+
+def test_what_the_proxy_leaves_is_answered_by_the_server(
+    snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.servers.decide", lambda *_: Leave("switched-off"))
+    both: list[list[list[int]]] = []
+    for servers in (SEGUE, Plain):
+        both.append([])
+        assert figures(snapshot, servers, played=both[-1]).repeats > 0
+    assert both[0] == both[1]
