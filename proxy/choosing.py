@@ -35,7 +35,8 @@ MOST_SEEDS: Final = 50
 RECENTLY_HEARD: Final = 30
 JUST_HEARD: Final = 3
 
-#: When all has been heard, what was heard longest ago comes first: this share of it, then that.
+#: When all has been heard, or served, what was so longest ago comes first: this share of it, then
+#: that.
 _LONGEST_AGO: Final = (0.25, 0.5)
 
 
@@ -173,7 +174,7 @@ class Choice:
         """
         heard = self._aged_rows(session.heard_lately(RECENTLY_HEARD, now_s))
         skipped = self._aged_rows(session.skipped_lately(now_s, self._duration_of))
-        served = frozenset(session.served_rows(self._view.links, now_s))
+        given = frozenset(session.served_rows(self._view.links, now_s))
         offered = frozenset(session.offered_rows(self._view.links, now_s))
         free = frozenset(self._rows(left_behind))
         playing = self._rows([session.playing.song_id]) if session.playing else []
@@ -190,18 +191,18 @@ class Choice:
         left = {row for row, _ in skipped}
         first = replace(
             mood,
-            excluded=(served - free).union(never, lately, left, reserved),
+            excluded=(given - free).union(never, lately, left, reserved),
             held_back=offered.union(free),
         )
 
         @cache
-        def queued() -> Collection[int]:
+        def queued() -> Sequence[int]:
             return self._rows(session.waiting(now_s))
 
         self.look_ahead = queued
 
         def later() -> Iterator[Context]:
-            back = offered.union(served, lately, reserved)
+            back = offered.union(given, lately, reserved)
             waiting = {*never, *queued(), *reserved}
             yield replace(mood, excluded=frozenset({*waiting, *lately, *left}), held_back=back)
             again = replace(mood, held_back=back)
@@ -212,6 +213,12 @@ class Choice:
                 newer = lately[: max(len(lately) - int(share * len(lately)), JUST_HEARD)]
                 yield replace(again, excluded=frozenset({*waiting, *newer}))
             yield replace(again, excluded=frozenset({*waiting, *lately[:JUST_HEARD]}))
+            # What may be queued, in turn too: else the best of it came at every call.
+            served = list(queued())
+            for share in _LONGEST_AGO:
+                newer = served[int(share * len(served)) :]
+                excluded = frozenset({*never, *lately[:JUST_HEARD], *newer, *reserved})
+                yield replace(again, excluded=excluded)
             yield replace(again, excluded=frozenset({*never, *lately[:JUST_HEARD]}))
             yield replace(again, excluded=frozenset(never))
 

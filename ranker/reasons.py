@@ -17,7 +17,7 @@ _TEXTS: Final = {
     "tempo": ("", "another tempo"),
     "key": ("", "far key"),
     "loudness": ("", "louder or softer"),
-    "taste": ("near what you return to", ""),
+    "taste": ("near what you listen to", ""),
     "favourite": ("a favourite, long unheard", ""),
     "chance": ("by chance", "by chance"),
     "unlike": ("", "like what is not wanted"),
@@ -57,7 +57,8 @@ def tell(
     told: list[Reason] = []
     for term, value in values.items():
         if term == "audio":
-            told.append(Reason(term, value, _how_alike(value / max(settings.audio, 1e-6))))
+            alike = _how_alike(value / settings.audio) if settings.audio else "sound does not count"
+            told.append(Reason(term, value, alike))
         elif not value:
             continue
         elif term == "tags":
@@ -89,4 +90,4 @@ def ago(age_s: float) -> str:
 
 
 def _how_alike(value: float) -> str:
-    return next((text for least, text in _ALIKE if value >= least), "little else sounds alike")
+    return next((text for least, text in _ALIKE if value >= least), "sounds little alike")

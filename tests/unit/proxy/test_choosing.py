@@ -80,6 +80,17 @@ def test_of_who_tells_nothing_a_radio_is_over_after_a_while(
     assert bool({*first} & {*third}) is comes_again
 
 
+def test_a_library_that_is_used_up_comes_again_in_turn(tmp_path: Path) -> None:
+    """To a client that tells nothing of what it plays: not its best songs at every call."""
+    listener = Listener(tmp_path)
+    first = [listener.begin() for _ in range(14)]  # of 72 songs
+    assert len({row for answer in first for row in answer}) == 70
+    again = [listener.begin() for _ in range(12)]
+    for before, answer in pairwise([first[-1], *again]):
+        assert not {*before} & {*answer}
+    assert len({row for answer in again for row in answer}) >= 50
+
+
 @pytest.mark.parametrize("told", ["reports", "starts", "completes", "the seed", "once"])
 @pytest.mark.parametrize("restarts", [False, True])
 def test_radios_that_wait_behind_something_else_repeat_nothing(
