@@ -19,11 +19,15 @@ class LibrarySettings:
         metadata={"doc": 'Where the audio is read from: "folder", or the "server" itself.'},
     )
     server_connections: int = field(
-        default=2, metadata={"doc": 'With source "server": how many files are read at once.'}
+        default=2,
+        metadata={"doc": 'With source "server": how many files are read at once (1 or more).'},
     )
     server_mb_per_s: float = field(
         default=8.0,
-        metadata={"doc": 'With source "server": at most so many megabytes a second; 0: no limit.'},
+        metadata={
+            "doc": 'With source "server": at most so many megabytes a second '
+            "(to 10000); 0: no limit."
+        },
     )
 
     def __post_init__(self) -> None:

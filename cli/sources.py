@@ -85,7 +85,10 @@ def read_file(path: Path) -> list[Given]:
         text = path.read_bytes().decode()
         tree = tomllib.loads(text)
     except OSError as error:
-        raise ConfigurationError([f"cannot read {path}: {error.strerror or error}"]) from error
+        todo = _whose(path) if isinstance(error, PermissionError) else ""
+        raise ConfigurationError(
+            [f"cannot read {path}: {error.strerror or error}{todo}"]
+        ) from error
     except UnicodeDecodeError as error:
         raise ConfigurationError([f"{path} is not UTF-8 text: {error.reason}"]) from error
     except tomllib.TOMLDecodeError as error:
@@ -94,6 +97,15 @@ def read_file(path: Path) -> list[Given]:
     return [
         Given(at, value, Origin("file", _place(path, lines, at))) for at, value in _leaves((), tree)
     ]
+
+
+def _whose(path: Path) -> str:
+    """As whom to run Segue, where a file is another user's alone: it holds a password."""
+    try:
+        owner = path.owner()
+    except (OSError, KeyError):  # a user without a name
+        return "; run segue as the user that it belongs to"
+    return f"; run segue as the user that it belongs to: sudo -u {owner} segue …"
 
 
 def read_environment(environment: Mapping[str, str]) -> list[Given]:

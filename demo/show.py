@@ -128,6 +128,10 @@ class _Show:
         self._play(player, upstream, segue, _openings(songs, own=own))
         self._sum_up(player, upstream)
         self._invite(segue_url, once=once)
+        self._out.print(
+            f"\nWhat it made ({_bytes_in(folder) / 1e6:.0f} MB) stays in {escape(str(folder))}, so"
+            " that the next time is quick; remove that folder\nwhen you have seen enough."
+        )
         if not once:
             self._wait()
 
@@ -325,6 +329,10 @@ def _home(folder: Path, library: Path, *, own: bool) -> Path:
         if earlier != home:
             shutil.rmtree(earlier, ignore_errors=True)
     return home
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _openings(songs: Sequence[Song], *, own: bool) -> list[tuple[Song, int]]:

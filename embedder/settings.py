@@ -32,25 +32,36 @@ class EmbeddingSettings:
     )
     timeout_s: float = field(
         default=60.0,
-        metadata={"doc": "A file or a listing of which nothing comes for so long is given up."},
+        metadata={
+            "doc": "A file or a listing of which nothing comes for so long (1…3600 s) is given up."
+        },
     )
     most_gone: float = field(
         default=0.5,
-        metadata={"doc": "The run stops when more than this share of known tracks is gone."},
+        metadata={
+            "doc": "The run stops when more than this share "
+            "(above 0, to 1) of known tracks is gone."
+        },
     )
 
     keep: int = field(
         default=3,
-        metadata={"doc": "How many snapshots are kept, to go back to; the one in force is one."},
+        metadata={
+            "doc": "How many snapshots are kept "
+            "(1 or more), to go back to; the one in force is one."
+        },
     )
     quiet_s: float = field(
         default=10.0,
-        metadata={"doc": "embed --watch begins when nothing has changed for so many seconds."},
+        metadata={
+            "doc": "embed --watch begins when nothing has changed for so many seconds (to 3600)."
+        },
     )
     poll_s: float = field(
         default=900.0,
         metadata={
-            "doc": "embed --watch looks at network mounts and servers every so many seconds."
+            "doc": "embed --watch looks at network mounts and servers every "
+            "so many seconds (1…86400)."
         },
     )
 

@@ -24,7 +24,9 @@ class ServerSettings:
     """Where Segue listens, and whom it believes about who is calling."""
 
     host: str = field(default="0.0.0.0", metadata={"doc": "Address to listen on."})  # noqa: S104
-    port: int = field(default=4040, metadata={"doc": "Port to listen on; 0 takes a free one."})
+    port: int = field(
+        default=4040, metadata={"doc": "Port to listen on (0…65535); 0 takes a free one."}
+    )
     uds: str = field(
         default="", metadata={"doc": "Listen on this Unix socket instead of host and port."}
     )
@@ -44,7 +46,8 @@ class ServerSettings:
         metadata={"doc": "Login header; passed on only from trusted_proxies."},
     )
     drain_s: float = field(
-        default=10.0, metadata={"doc": "Seconds that running answers get to end at a stop."}
+        default=10.0,
+        metadata={"doc": "Seconds that running answers get to end at a stop (0…3600)."},
     )
 
     def __post_init__(self) -> None:
@@ -108,7 +111,7 @@ class SteeringSettings:
     )
     deadline_ms: int = field(
         default=800,
-        metadata={"doc": "After this long the upstream's own answer is given instead."},
+        metadata={"doc": "After this long (10…60000) the upstream's own answer is given instead."},
     )
     history: HistoryMode = field(
         default="on",

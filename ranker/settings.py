@@ -15,11 +15,13 @@ class RankingSettings:
 
     breadth: float = field(
         default=0.1,
-        metadata={"doc": "0: only the nearest songs; 1: also songs that differ from each other."},
+        metadata={
+            "doc": "0…1: 0 is only the nearest songs, 1 also songs that differ from each other."
+        },
     )
     explore: float = field(
         default=0.5,
-        metadata={"doc": "0: rather artists and songs that are known; 1: rather others."},
+        metadata={"doc": "0…1: 0 is rather artists and songs that are known, 1 rather others."},
     )
     audio: float = field(
         default=1.0, metadata={"doc": "Weight of sounding alike (cosine of vectors)."}

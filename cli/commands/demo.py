@@ -22,8 +22,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "Composes a small library of its own, analyses it, starts a real Subsonic server"
         "\n(supysonic) over it and Segue in front, and then plays a listener whose AutoDJ goes on"
         "\nfrom song to song: what Segue chose and why, beside what plain random would have given."
-        "\nEverything stays on this machine, below ./.demo, and no configuration is read. It ends"
-        "\nby saying how to connect a player of your own, and keeps the servers until Ctrl-C."
+        "\nEverything stays on this machine, and no configuration is read. It ends by saying how to"
+        "\nconnect a player of your own, and keeps the servers until Ctrl-C. What it made (64 MB)"
+        "\nstays in ./.demo, so that the next time is quick: remove it when you have seen enough."
     )
     parser.add_argument(
         "--music", type=Path, metavar="DIR", help="use a folder of your own instead"

@@ -70,6 +70,7 @@ def test_the_show_and_its_end(composed_music: Path, tmp_path: Path) -> None:
     assert not any(Path(f"/proc/{pid}").exists() for pid in servers)
     text = output.read_text()
     assert text.rstrip().endswith("Stopped.")
+    assert re.search(r"What it made \(\d+ MB\) stays in \.demo", text)
     assert max(map(len, text.splitlines())) <= 100
     assert "\x1b" not in text
     assert "54 of 54 songs linked" in text

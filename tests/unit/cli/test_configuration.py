@@ -106,6 +106,19 @@ def test_a_working_directory_that_may_not_be_searched_has_no_file(
     assert refused.err == "segue: --config: cannot read config.toml: Permission denied\n"
 
 
+def test_a_file_of_another_user_says_as_whom_to_run(
+    closed: Callable[[Path], Segue], tmp_path: Path
+) -> None:
+    file = tmp_path / "config.toml"
+    file.touch()
+    owned = closed(file)("config", "show")
+    assert (owned.code, owned.out) == (2, "")
+    assert owned.err.startswith(
+        "segue: cannot read config.toml: Permission denied; run segue as the user that it"
+        f" belongs to: sudo -u {file.owner()} segue"
+    )
+
+
 @pytest.mark.parametrize(
     "content", [b"[server\nport = 1", b"[server]\nport = \n", b"# \xff\n[log]\n", b"a = 1\na = 2\n"]
 )
