@@ -141,11 +141,10 @@ def test_a_data_folder_that_may_not_be_searched_ends_nothing(
     assert "front" in found  # the last one
 
 
-@pytest.mark.parametrize("command", ["vibe sad", "rollback", "forget bob", "link"])
+@pytest.mark.parametrize("command", ["vibe sad", "rollback"])
 def test_a_data_folder_of_somebody_else_is_told_as_such(
-    closed: Callable[[Path], Segue], data: Path, command: str, monkeypatch: pytest.MonkeyPatch
+    closed: Callable[[Path], Segue], data: Path, command: str
 ) -> None:
-    monkeypatch.setenv("SEGUE_UPSTREAM__USERNAME", "ann")
     done = closed(data)(*command.split())
     assert (done.code, done.out) == (1, "")
     assert len(done.err.splitlines()) == 1
