@@ -151,6 +151,10 @@ async def _write_linked_catalog(data: Path, server: FakeServer, upstream: Upstre
         _catalogs[key] = Path(shutil.copytree(data, kept, dirs_exist_ok=True))
 
 
+#: Of a steered call on a machine that has much else to do; tests about the deadline set their own.
+_PATIENT_MS = 10_000
+
+
 @contextlib.asynccontextmanager
 async def keep_house(
     data: Path,
@@ -174,7 +178,10 @@ async def keep_house(
         listening = ServerSettings(
             host="127.0.0.1", port=0, drain_s=0.5, trusted_proxies=trusted_proxies
         )
-        settings = ProxySettings(upstream_url, listening, steering or SteeringSettings())
+        steering = steering or SteeringSettings()
+        if steering.deadline_ms == SteeringSettings().deadline_ms:
+            steering = replace(steering, deadline_ms=_PATIENT_MS)  # none of this is about speed
+        settings = ProxySettings(upstream_url, listening, steering)
         # Links are made above; without a login serve leaves them alone.
         application = assemble(settings, replace(upstream, username="", password=""),
                                RankingSettings(), data, timer=timer)  # fmt: skip

@@ -61,6 +61,7 @@ def front_of(
                 "username": account.username,
                 "password": account.password,
             },
+            "steering": {"deadline_ms": 10_000},  # nothing here is about speed
         },
     )
     segue.run("embed")
