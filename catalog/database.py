@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self
 
-from catalog.errors import CatalogError
+from catalog.errors import CatalogError, advice
 
 #: A file of which less is free is not worth copying.
 _LEAST_FREE: Final = 0.2
@@ -74,6 +74,12 @@ class Database:
             yield
         except sqlite3.Error as error:
             raise self._refused(error) from error
+
+    @classmethod
+    def _unopened(cls, path: Path, error: OSError | sqlite3.Error) -> CatalogError:
+        what = (isinstance(error, OSError) and error.strerror) or error
+        todo = advice(error, "is library.data right, and is the disk there?")
+        return cls._error(f"cannot open the {cls._noun} {path}: {what}; {todo}")
 
     def _refused(self, error: Exception) -> CatalogError:
         return self._error(f"cannot write the {self._noun} {self.path}: {error}{self._advice}")

@@ -126,9 +126,7 @@ class History(Database):
             path.touch(mode=0o600)
             connection = sqlite3.connect(path, timeout=10.0, isolation_level=None)
         except (OSError, sqlite3.Error) as error:
-            what = (isinstance(error, OSError) and error.strerror) or error
-            todo = advice(error, "is library.data right, and is the disk there?")
-            raise HistoryError(f"cannot open the history {path}: {what}; {todo}") from error
+            raise cls._unopened(path, error) from error
         try:
             cls._prepare(connection, path)
             return cls(connection, path)

@@ -90,9 +90,7 @@ class Library(Analyses, Songs, Runs):
                 data.mkdir(parents=True, exist_ok=True)
                 connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
         except (OSError, sqlite3.Error) as error:
-            what = (isinstance(error, OSError) and error.strerror) or error
-            todo = advice(error, "is library.data right, and is the disk there?")
-            raise LibraryError(f"cannot open the library {path}: {what}; {todo}") from error
+            raise cls._unopened(path, error) from error
         try:
             cls._prepare(connection, path, read_only)
         except sqlite3.Error as error:

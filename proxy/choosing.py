@@ -196,7 +196,7 @@ class Choice:
         )
 
         @cache
-        def queued() -> Sequence[int]:
+        def queued() -> list[int]:
             return self._rows(session.waiting(now_s))
 
         self.look_ahead = queued
@@ -214,9 +214,8 @@ class Choice:
                 yield replace(again, excluded=frozenset({*waiting, *newer}))
             yield replace(again, excluded=frozenset({*waiting, *lately[:JUST_HEARD]}))
             # What may be queued, in turn too: else the best of it came at every call.
-            served = list(queued())
             for share in _LONGEST_AGO:
-                newer = served[int(share * len(served)) :]
+                newer = queued()[int(share * len(queued())) :]
                 excluded = frozenset({*never, *lately[:JUST_HEARD], *newer, *reserved})
                 yield replace(again, excluded=excluded)
             yield replace(again, excluded=frozenset({*never, *lately[:JUST_HEARD]}))

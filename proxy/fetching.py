@@ -185,9 +185,7 @@ class Fetching:
             self._waiting.appendleft(number)
             if not self._may_open:
                 return False
-            task = asyncio.ensure_future(self._open())
-            self._opening.add(task)
-            task.add_done_callback(self._opening.discard)
+            self._opening.add(asyncio.ensure_future(self._open()))
             return True
         return False
 

@@ -90,13 +90,18 @@ async def test_one_call_however_many_lists(house: House) -> None:
     assert len(house.server.calls) == house.server.asked("getMusicFolders") == 1
 
 
-async def test_songs_of_no_known_folder_are_asked_for(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def lists_of_no_known_folder(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four of thirty songs each."""
     for number in range(2, 6):
         await house.songs("getSimilarSongs", id=f"song{number:04}", count=30)
     links = house.application._steering._knowledge.view.links
     monkeypatch.setattr(type(links), "folder", lambda *_: "")
+
+
+async def test_songs_of_no_known_folder_are_asked_for(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lists_of_no_known_folder(house, monkeypatch)
     house.server.users["admin"].folders = (1,)
     house.server.calls.clear()
     told = await why(house)
@@ -112,10 +117,7 @@ async def test_what_was_not_looked_at_is_not_told_as_hidden(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server shows all of it: it was not asked about more, or it did not answer."""
-    for number in range(2, 6):
-        await house.songs("getSimilarSongs", id=f"song{number:04}", count=30)
-    links = house.application._steering._knowledge.view.links
-    monkeypatch.setattr(type(links), "folder", lambda *_: "")
+    await lists_of_no_known_folder(house, monkeypatch)
     told = await why(house)
     assert isinstance(told, dict)
     counts = [(len(one["songs"]), one["hidden"], one["not_looked_at"]) for one in told["lists"]]
