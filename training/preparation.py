@@ -3,8 +3,8 @@
 Training on two cores cannot decode, encode and hear half a minute of moods at every step: what is
 slow is done once. A version of an excerpt is the log-mel spectrogram (frames, 128) float16 of the
 model's own front end: version 0 as the music came; the others went through a room, a change of
-speed or noise, and then really through a codec. Each file is written whole or not at all, so that a
-run which was stopped goes on.
+speed or noise, and then really through a codec, every second of them in stereo. Each file is
+written whole or not at all, so that a run which was stopped goes on.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from embedder.excerpts import downmix, resample
+from embedder.excerpts import downmix, full_scale, resample, samples_of
 from embedder.models import efficientat
 from training.corpus import Excerpt
 from training.teachers import slow_lesson
@@ -35,8 +35,11 @@ FRAMES_PER_S: Final = RATE_HZ // efficientat.HOP_LENGTH
 #: Most seconds kept of an excerpt, from its middle; shorter than the least are left out.
 MOST_S: Final = 60.0
 LEAST_S: Final = 10.0
+#: Taps of the filter that makes two channels of one: 16 ms at 32 kHz, too short for an echo.
+_TAPS: Final = 512
 
 Mel = NDArray[np.float16]
+Sound = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,37 +78,74 @@ PROBES: Final = tuple(
 )
 
 
-def decode(path: Path | io.BytesIO) -> tuple[NDArray[np.float32], int]:
+def decode(path: Path | io.BytesIO) -> tuple[Sound, int]:
     """All of a file as mono float32 (n,) in -1…1, and its sample rate in Hz."""
+    frames, rate_hz = _frames(path)
+    return downmix(frames), rate_hz
+
+
+def decode_channels(path: Path) -> tuple[Sound, int]:
+    """All of a file, float32 (2, n) in -1…1 if it is stereo, else mono (1, n); and its rate."""
+    frames, rate_hz = _frames(path)
+    if frames[0].layout.nb_channels != 2:
+        return downmix(frames)[np.newaxis], rate_hz
+    return (samples_of(frames) * full_scale(frames[0].format.name)).astype(np.float32), rate_hz
+
+
+def _frames(path: Path | io.BytesIO) -> tuple[list[av.AudioFrame], int]:
     with av.open(path if isinstance(path, io.BytesIO) else str(path), "r") as container:
         frames = list(container.decode(audio=0))
-        return downmix(frames), container.streams.audio[0].codec_context.sample_rate
+        return frames, container.streams.audio[0].codec_context.sample_rate
 
 
-def recode(samples: NDArray[np.float32], codec: Codec) -> NDArray[np.float32]:
-    """Samples (n,) at 32 kHz as they sound after a codec, (n,) at 32 kHz."""
-    sound = resample(samples, RATE_HZ, codec.rate_hz)
-    rate_hz = codec.rate_hz
+def recode(samples: Sound, codec: Codec) -> Sound:
+    """Samples (channels, n) at 32 kHz as they sound after a codec, mono (n,) at 32 kHz."""
+    n = samples.shape[1]
+    sound = _resampled(samples, RATE_HZ, codec.rate_hz)
     if codec.encoder:
-        sound, rate_hz = decode(_encode(sound, codec))
-    back = resample(sound, rate_hz, RATE_HZ)[: len(samples)]
-    return np.pad(back, (0, len(samples) - len(back)))
+        mono, rate_hz = decode(_encode(sound, codec))
+    else:
+        mono, rate_hz = sound.mean(axis=0), codec.rate_hz
+    back = resample(mono, rate_hz, RATE_HZ)[:n]
+    return np.pad(back, (0, n - len(back)))
 
 
-def _encode(sound: NDArray[np.float32], codec: Codec) -> io.BytesIO:
-    file = io.BytesIO()
+def _resampled(sound: Sound, from_hz: int, to_hz: int) -> Sound:
+    return np.stack([resample(channel, from_hz, to_hz) for channel in sound])
+
+
+def widen(sound: Sound, draw: np.random.Generator) -> Sound:
+    """Mono (1, n) → stereo (2, n) whose mean is the mono again, from nearly narrow to very wide.
+
+    What a joint stereo codec loses of the middle depends on what is at the sides. They are made by
+    a filter of random phase (Kendall, "The Decorrelation of Audio Signals and Its Impact on
+    Spatial Imagery", Computer Music Journal 19:4, 1995), 15 dB below the middle to 6 dB above it.
+    """
+    n = sound.shape[1]
+    phase = draw.uniform(-np.pi, np.pi, _TAPS // 2 + 1)
+    taps = np.fft.irfft(np.exp(1j * phase), _TAPS)
+    size = n + _TAPS
+    side = np.fft.irfft(np.fft.rfft(sound[0], size) * np.fft.rfft(taps, size), size)[:n]
+    side *= 10 ** (draw.uniform(-15, 6) / 20)
+    pair = np.stack([sound[0] + side, sound[0] - side])
+    # Nothing over full scale: encoders would clip it, each side for itself.
+    return np.ascontiguousarray(pair / max(1.0, np.abs(pair).max()), np.float32)
+
+
+def _encode(sound: Sound, codec: Codec) -> io.BytesIO:
+    file, layout = io.BytesIO(), ("mono", "stereo")[len(sound) - 1]
     with av.open(file, "w", format=codec.container) as container:
-        stream: Any = container.add_stream(codec.encoder, rate=codec.rate_hz, layout="mono")
-        stream.bit_rate = codec.bit_rate
+        stream: Any = container.add_stream(codec.encoder, rate=codec.rate_hz, layout=layout)
+        stream.bit_rate = codec.bit_rate * len(sound)
         if codec.encoder == "libmp3lame":
             stream.options = {"compression_level": "7"}  # quick; worse, if anything
         wanted = stream.codec_context.codec.audio_formats
         form = wanted[0].name if wanted else "fltp"
         resampler = av.AudioResampler(
-            form, "mono", codec.rate_hz, frame_size=stream.codec_context.frame_size or 1024
+            form, layout, codec.rate_hz, frame_size=stream.codec_context.frame_size or 1024
         )
         frame = av.AudioFrame.from_ndarray(
-            np.ascontiguousarray(sound[np.newaxis]), format="fltp", layout="mono"
+            np.ascontiguousarray(sound), format="fltp", layout=layout
         )
         frame.sample_rate = codec.rate_hz
         for part in [*resampler.resample(frame), *resampler.resample(None)]:
@@ -121,9 +161,9 @@ def usable(codecs: Sequence[Codec]) -> tuple[Codec, ...]:
 
 
 def _works(codec: Codec) -> bool:
-    noise = np.random.default_rng(0).normal(0, 0.1, RATE_HZ).astype(np.float32)
+    noise = np.random.default_rng(0).normal(0, 0.1, (2, RATE_HZ)).astype(np.float32)
     try:
-        return len(recode(noise, codec)) == len(noise)
+        return len(recode(noise, codec)) == RATE_HZ
     except (av.FFmpegError, ValueError):
         return False
 
@@ -176,7 +216,8 @@ def prepare(
 ) -> Iterator[Excerpt]:
     """Make what is not there yet of every excerpt; yields each when it is done.
 
-    `copies` damaged versions an excerpt; with `probes` the four codecs of validation instead.
+    `copies` damaged versions an excerpt, every second of them in stereo: the music's own, or a
+    width that is made for it. With `probes` the four codecs of validation instead, in mono.
     """
     folder.mkdir(parents=True, exist_ok=True)
     codecs = usable(CODECS)
@@ -197,15 +238,16 @@ def _prepared(order: _Order) -> Excerpt | None:
     if all(path.exists() for path in wanted) and lesson_path(folder, excerpt).exists():
         return excerpt
     try:
-        sound, rate_hz = decode(order.music / excerpt.path)
+        channels, rate_hz = decode_channels(order.music / excerpt.path)
     except (av.FFmpegError, ValueError, IndexError):
         return None  # not music after all
-    sound = resample(sound, rate_hz, RATE_HZ)
+    channels = _resampled(channels, rate_hz, RATE_HZ)
     most = int(MOST_S * RATE_HZ)
-    first = max(0, (len(sound) - most) // 2)
-    sound = np.ascontiguousarray(sound[first : first + most])
-    if len(sound) < LEAST_S * RATE_HZ:
+    first = max(0, (channels.shape[1] - most) // 2)
+    channels = np.ascontiguousarray(channels[:, first : first + most])
+    if channels.shape[1] < LEAST_S * RATE_HZ:
         return None
+    sound = channels.mean(axis=0)
     if not wanted[0].exists():
         _save(wanted[0], spectrogram(sound))
     if not lesson_path(folder, excerpt).exists():
@@ -213,31 +255,39 @@ def _prepared(order: _Order) -> Excerpt | None:
     for version, (codec, path) in enumerate(zip(order.codecs, wanted[1:], strict=True), start=1):
         if not path.exists():
             random_ = np.random.default_rng([order.seed, version, int(excerpt.slug, 16) % 2**32])
-            damaged = sound if order.plain else damage(sound, random_)
-            _save(path, spectrogram(recode(damaged, codec)))
+            if order.plain:
+                heard = sound[np.newaxis]
+            elif version % 2:
+                heard = damage(sound[np.newaxis], random_)
+            else:
+                heard = damage(channels, random_)
+                if codec.encoder and len(heard) == 1:
+                    heard = widen(heard, random_)
+            _save(path, spectrogram(recode(heard, codec)))
     return excerpt
 
 
-def damage(sound: NDArray[np.float32], draw: np.random.Generator) -> NDArray[np.float32]:
+def damage(sound: Sound, draw: np.random.Generator) -> Sound:
     """What a spectrogram cannot imitate: other speed (±2 %), a room, noise; each for some.
 
-    The length stays, so that a place in the copy is at most 2 % from the same place in the music.
+    Sound is (channels, n). The length stays, so that a place in the copy is at most 2 % from the
+    same place in the music.
     """
-    n = len(sound)
+    n = sound.shape[1]
     heard: NDArray[Any] = sound
     if draw.random() < 0.4:
         rate_hz = round(RATE_HZ * draw.uniform(0.98, 1.02))
-        heard = np.resize(resample(sound, rate_hz, RATE_HZ), n)
+        heard = np.stack([np.resize(row, n) for row in _resampled(sound, rate_hz, RATE_HZ)])
     if draw.random() < 0.3:
         time_s = np.arange(int(0.8 * RATE_HZ)) / RATE_HZ
         tail = draw.standard_normal(len(time_s)) * np.exp(-6.9 * time_s / draw.uniform(0.15, 0.8))
         tail *= draw.uniform(0.1, 0.5) / np.sqrt((tail**2).sum())
         tail[0] = 1.0
         size = n + len(tail)
-        heard = np.fft.irfft(np.fft.rfft(heard, size) * np.fft.rfft(tail, size), size)[:n]
+        heard = np.fft.irfft(np.fft.rfft(heard, size) * np.fft.rfft(tail, size), size)[:, :n]
     if draw.random() < 0.25:
         level = np.sqrt(np.mean(heard**2)) * 10 ** (-draw.uniform(15, 45) / 20)
-        heard = heard + level * draw.standard_normal(n)
+        heard = heard + level * draw.standard_normal(heard.shape)
     if draw.random() < 0.1:
         peak = draw.uniform(0.4, 0.9) * np.abs(heard).max()
         heard = np.clip(heard, -peak, peak)

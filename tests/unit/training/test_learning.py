@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 # ruff: noqa: E402 - what needs torch comes after asking for it
+import wave
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,7 +14,16 @@ torch = pytest.importorskip("torch", reason="needs torch (make test TORCH=1)")
 from training import losses
 from training.damage import Damage, log_mel, power
 from training.geometry import fit_geometry, fit_space
-from training.preparation import CODECS, RATE_HZ, damage, recode, usable
+from training.preparation import (
+    CODECS,
+    RATE_HZ,
+    damage,
+    decode,
+    decode_channels,
+    recode,
+    usable,
+    widen,
+)
 from training.strangers import KINDS, sound
 from training.students import CANDIDATES
 from training.validation import skewness, spearman
@@ -30,10 +42,20 @@ def tune(seconds: float = 2.0) -> np.ndarray:
     return (0.2 * np.sin(2 * np.pi * 330 * time_s) * (1 + np.sin(7 * time_s))).astype(np.float32)
 
 
+def soundfile(path: Path, sound: np.ndarray) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(len(sound))
+        file.setsampwidth(2)
+        file.setframerate(RATE_HZ)
+        file.writeframes(np.round(sound.T * 32767).astype("<i2").tobytes())
+
+
+@pytest.mark.parametrize("wide", [False, True], ids=["mono", "wide"])
 @pytest.mark.parametrize("codec", usable(CODECS), ids=lambda codec: codec.name)
-def test_a_recoded_tune_is_as_long_and_the_same_tune(codec) -> None:
+def test_a_recoded_tune_is_as_long_and_the_same_tune(codec, wide) -> None:
     sound = tune()
-    heard = recode(sound, codec)
+    channels = sound[np.newaxis]
+    heard = recode(widen(channels, np.random.default_rng(1)) if wide else channels, codec)
     assert heard.shape == sound.shape
     middle = slice(RATE_HZ // 2, RATE_HZ)
     best = max(
@@ -44,12 +66,38 @@ def test_a_recoded_tune_is_as_long_and_the_same_tune(codec) -> None:
 
 
 def test_damaged_sound_keeps_its_length_and_stays_finite() -> None:
-    sound = tune()
     for seed in range(12):
+        sound = np.stack([tune(), -0.5 * tune()][: 1 + seed % 2])
         heard = damage(sound, np.random.default_rng(seed))
         assert heard.shape == sound.shape
         assert heard.dtype == np.float32
         assert np.isfinite(heard).all()
+
+
+def test_widened_sound_has_two_sides_and_the_middle_that_it_had() -> None:
+    sound = tune()[np.newaxis]
+    widths = []
+    for seed in range(12):
+        pair = widen(sound, np.random.default_rng(seed))
+        assert pair.shape == (2, sound.shape[1])
+        assert pair.dtype == np.float32
+        assert np.abs(pair).max() <= 1
+        assert np.corrcoef(pair.mean(axis=0), sound[0])[0, 1] > 0.999
+        widths.append(np.std(pair[0] - pair[1]) / np.std(pair[0] + pair[1]))
+    assert min(widths) < 0.4
+    assert max(widths) > 1
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_file_is_read_with_the_channels_that_it_has(tmp_path, channels) -> None:
+    path = tmp_path / "tune.wav"
+    sound = np.stack([tune(), -0.5 * tune()][:channels])
+    soundfile(path, sound)
+    heard, rate_hz = decode_channels(path)
+    assert rate_hz == RATE_HZ
+    assert heard.shape == sound.shape
+    assert np.abs(heard - sound).max() < 1e-4
+    assert np.abs(decode(path)[0] - sound.mean(axis=0)).max() < 1e-4
 
 
 def test_power_and_log_mel_are_each_others_way_back() -> None:
