@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,19 @@ CHECKPOINT: Final = "checkpoint.pt"
 STATE: Final = "state.pt"
 
 
+#: What torch raises for a file that is cut short, or is something else.
+_UNREADABLE: Final = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+)
+
+
 def load(path: Path, advice: str = "") -> dict[str, Any]:
     """What `write` kept; nothing in it can run. `advice` is told where it cannot be read.
 
@@ -25,9 +39,13 @@ def load(path: Path, advice: str = "") -> dict[str, Any]:
         CheckpointError: when it cannot be read.
     """
     try:
-        kept: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about foreign files, which fail right after
+            kept = torch.load(path, map_location="cpu", weights_only=True)
+    except _UNREADABLE as error:
         raise CheckpointError(f"{path} cannot be read ({first_line(error)}){advice}") from error
+    if not isinstance(kept, dict):
+        raise CheckpointError(f"{path} is no checkpoint{advice}")
     return kept
 
 
@@ -42,8 +60,8 @@ def fill(student: Student, path: Path) -> None:
         student.load_network(state["network"])
         if state["moods"] is not None:
             student.moods.load_state_dict(state["moods"])
-    except (RuntimeError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} cannot be read ({first_line(error)})") from error
+    except (RuntimeError, LookupError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} does not fit ({first_line(error)})") from error
 
 
 def average(paths: Sequence[Path], out: Path) -> None:
@@ -90,7 +108,7 @@ def geometry_beside(checkpoint: Path) -> Geometry | None:
 
 
 def first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+    return (str(error) or type(error).__name__).partition("\n")[0]
 
 
 def plain(geometry: Geometry) -> dict[str, Any]:
@@ -108,6 +126,17 @@ def geometry_of(kept: Mapping[str, Any]) -> Geometry:
 
 
 def write(path: Path, state: dict[str, Any]) -> None:
+    """Write a file whole or not at all: what was there before stays until the new one is.
+
+    Raises:
+        CheckpointError: when it cannot be written.
+    """
     part = path.with_suffix(".part")
-    torch.save(state, part)
-    part.replace(path)
+    try:
+        torch.save(state, part)
+        part.replace(path)
+    except (OSError, RuntimeError) as error:  # a full disk is a RuntimeError of torch's own
+        part.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"{path} cannot be written ({first_line(error)}): is there room on the disk?"
+        ) from error

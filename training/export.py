@@ -20,14 +20,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import onnx
-import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
@@ -45,6 +44,7 @@ from embedder.models.hearing import N_SAMPLES
 from embedder.models.segue1 import N_MOODS, MoodHead, Segue1Network, mood_head_of, network_of
 from embedder.models.tensors import Span, write_tensors
 from embedder.models.torching import fold_batch_norms
+from training.checkpoints import first_line, load
 from training.errors import CheckpointError
 
 WEIGHTS: Final = "segue-1.safetensors"
@@ -62,14 +62,31 @@ _RADIX: Final = 32
 def export(checkpoint: Path, folder: Path) -> None:
     """Write the shipped files of a checkpoint ({"network": …, "moods": … or None}) into a folder.
 
+    They are made and tried beside it first: where that fails, the folder is as it was. The manifest
+    comes last, so that files which a kill left half exchanged are told by their sha256.
+
     Raises:
         CheckpointError: it cannot be read, or is not segue-1's.
     """
     network, moods = read_checkpoint(checkpoint)
     fold_batch_norms(network)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in (WEIGHTS, GRAPH, MOODS, MANIFEST):
-        (folder / name).unlink(missing_ok=True)
+    folder = folder.resolve()
+    made = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True)
+    try:
+        _write(made, network, moods, checkpoint)
+        folder.mkdir(exist_ok=True)
+        for name in (WEIGHTS, GRAPH, MOODS, MANIFEST):
+            if (made / name).exists():
+                (made / name).replace(folder / name)
+            else:
+                (folder / name).unlink(missing_ok=True)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _write(folder: Path, network: Segue1Network, moods: MoodHead | None, checkpoint: Path) -> None:
     try:
         places = write_tensors(folder / WEIGHTS, _arrays(network))
         if moods is not None:
@@ -93,20 +110,14 @@ def read_checkpoint(path: Path) -> tuple[Segue1Network, MoodHead | None]:
     Raises:
         CheckpointError: it cannot be read, or is not segue-1's.
     """
+    state = load(path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
         network = network_of(state["network"])
         moods = None if state.get("moods") is None else mood_head_of(state["moods"])
-    except (
-        OSError,
-        RuntimeError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        pickle.UnpicklingError,
-    ) as e:
-        what = str(e).splitlines()[0]
-        raise CheckpointError(f"{path} is no checkpoint of segue-1 ({what})") from e
+    except (RuntimeError, LookupError, TypeError, AttributeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is no checkpoint of segue-1 ({first_line(error)})"
+        ) from error
     labels = (network.tags.out_features, N_MOODS if moods is None else moods[-1].out_features)
     if labels != (N_TAGS, N_MOODS):
         raise CheckpointError(f"{path} has {labels} tags and moods, not {(N_TAGS, N_MOODS)}")

@@ -165,6 +165,22 @@ def test_what_is_no_checkpoint_is_not_exported(state: Any, tmp_path: Path) -> No
         export(tmp_path / "other.pt", tmp_path / "out")
 
 
+def test_an_export_that_fails_leaves_what_was_there(
+    exported: Path, checkpoint: Path, damaged: Path
+) -> None:
+    from training.errors import CheckpointError
+    from training.export import export
+
+    state = torch.load(checkpoint, weights_only=True)
+    state["network"]["head.2.bias"][0] = 1e6
+    torch.save(state, damaged.parent / "large.pt")
+    with pytest.raises(CheckpointError, match=r"large\.pt cannot be exported: .*head\.2\.bias"):
+        export(damaged.parent / "large.pt", damaged)
+    assert sorted(path.name for path in damaged.parent.iterdir()) == ["large.pt", damaged.name]
+    for file in FILES:
+        assert (damaged / file).read_bytes() == (exported / file).read_bytes()
+
+
 def test_one_pass_gives_vector_tags_and_moods(exported: Path) -> None:
     network, moods = segue1_entries(exported)
     windows = tuple(music(seed, 10, 44_100) for seed in range(3))

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="needs torch (make test TORCH=1)")
 from torch import Tensor, nn
 
 from training.bank import Bank
-from training.checkpoints import CHECKPOINT, average, fill
+from training.checkpoints import CHECKPOINT, average, fill, load, write
 from training.corpus import Excerpt
 from training.errors import CheckpointError, CorpusError
 from training.preparation import PROBES, lesson_path, version_path
@@ -170,6 +170,24 @@ def test_a_damaged_state_is_refused_by_name(bank: Bank, tmp_path: Path) -> None:
         Training(
             replace(RECIPE, start=str(tmp_path / "c.pt")), bank, Teacher(Bands()), Path(), tmp_path
         )
+
+
+def test_a_checkpoint_cut_anywhere_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    write(path, {"network": {"a": torch.arange(50.0)}, "moods": None})
+    whole = path.read_bytes()
+    for length in (0, 1, 3, 30, *range(64, len(whole), len(whole) // 12)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(CheckpointError, match=r"checkpoint\.pt cannot be read"):
+            load(path)
+
+
+def test_what_cannot_be_written_leaves_nothing_half_done(tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    path.mkdir()
+    with pytest.raises(CheckpointError, match=r"state\.pt cannot be written"):
+        write(path, {"step": 1})
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_nothing_prepared_is_said_so(tmp_path: Path) -> None:
