@@ -7,7 +7,6 @@ import threading
 from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
-from types import TracebackType
 from typing import Final, Self
 
 from catalog.tracks import FileFacts
@@ -51,12 +50,7 @@ class ServerMusic:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._downloads.close()
 
     def listings(self) -> list[Listing]:

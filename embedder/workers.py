@@ -19,7 +19,6 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from multiprocessing import Pipe
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 import numpy as np
@@ -213,12 +212,7 @@ class Workers:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         with self._lock:
             processes, self._all = self._all, set()
         for process in processes:
