@@ -274,24 +274,24 @@ def _why(error: httpx2.HTTPError) -> str:
     return "the connection broke"
 
 
-def _token(response: httpx2.Response) -> str | None:
+def _document(response: httpx2.Response) -> Any:
+    """What an answer says in JSON; None where it says nothing that can be read."""
     if response.status_code != httpx2.codes.OK:
         return None
     try:
-        document = response.json()
+        return response.json()
     except (ValueError, RecursionError):
         return None
+
+
+def _token(response: httpx2.Response) -> str | None:
+    document = _document(response)
     token = document.get("token") if isinstance(document, dict) else None
     return token if isinstance(token, str) else None
 
 
 def _list(response: httpx2.Response) -> list[dict[str, Any]] | None:
-    if response.status_code != httpx2.codes.OK:
-        return None
-    try:
-        document = response.json()
-    except (ValueError, RecursionError):
-        return None
+    document = _document(response)
     if not isinstance(document, list) or not all(isinstance(row, dict) for row in document):
         return None
     return document
