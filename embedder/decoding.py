@@ -44,6 +44,9 @@ DECODING_VERSION: Final = 3
 #: How MP4 marks bought music and streams under a key.
 _ENCRYPTED: Final = frozenset({"drms", "enca"})
 
+#: No sound was ever sold at less than 4 kHz; what claims it has a broken head.
+_LEAST_RATE_HZ: Final = 1000
+
 #: Formats of our seekers whose rate always varies.
 _VARYING: Final = frozenset({"flac", "ogg"})
 
@@ -174,8 +177,11 @@ class AudioFile:
         # FFmpeg would decode noise.
         if stream.codec_context.codec_tag in _ENCRYPTED:
             raise DecodingError(DOES_NOT_DECODE, "it is encrypted")
-        if not stream.codec_context.sample_rate:
+        rate_hz = stream.codec_context.sample_rate
+        if not rate_hz:
             raise DecodingError(DOES_NOT_DECODE, "its sample rate is unknown")
+        if rate_hz < _LEAST_RATE_HZ:
+            raise DecodingError(DOES_NOT_DECODE, f"a sample rate of {rate_hz} Hz holds no music")
         return stream
 
     @property

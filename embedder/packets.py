@@ -46,6 +46,10 @@ _MOST_PLANES: Final = 8
 #: Absurd floats (a broken float WAV) are cut here, 24 dB over full scale.
 _LOUDEST: Final = 16.0
 
+#: A window in which more than this share of the samples is absurd, or no number, is broken: what
+#: is made of them would be silence or noise that nobody recorded.
+_MOST_ABSURD: Final = 0.5
+
 
 if TYPE_CHECKING:
     from embedder.decoding import AudioFile
@@ -74,15 +78,22 @@ class Fetched:
         enough = max(1, min(wanted // 2, round(SHORTEST_S * self.rate_hz)))
         windows: list[Float32] = []
         powers: list[Float32] = []
+        absurd = False
         for start_s, packets in self._windows:
             with explained():
                 frames = self._frames(packets)
                 sound, heard = self._window(round(start_s * self.rate_hz), wanted, frames)
                 if sound.size < enough:
                     continue
-                windows.append(sound)
+                if _absurd(sound):
+                    absurd = True
+                    continue
+                windows.append(_tamed(sound))
                 if loudness:
                     powers += _powers(frames, heard, self.rate_hz)
+        if absurd and not windows:
+            what = f"most of its samples are no numbers, or beyond {_LOUDEST:g} times full scale"
+            raise DecodingError(DOES_NOT_DECODE, what)
         if not windows:
             raise DecodingError(DOES_NOT_DECODE, "none of its windows gives sound")
         return Excerpts(self.rate_hz, self.duration_s, tuple(windows), tuple(powers))
@@ -125,8 +136,7 @@ class Fetched:
                 sound[first - start : last - start] = mono[inside]
                 filled = max(filled, last - start)
                 heard.append(inside)
-        sound = sound[:filled]
-        return _tamed(sound), heard
+        return sound[:filled], heard
 
     def _place(self, frames: Sequence[_Claim]) -> Iterator[tuple[int, int, int]]:
         """Give samples their position in the track.
@@ -194,10 +204,22 @@ class _Run:
         self._parts.clear()
 
 
+def _sane(sound: Float32) -> bool:
+    """Whether all samples are numbers as music has them."""
+    # A comparison with NaN is false, and the extremes of what holds one are NaN.
+    return sound.size == 0 or bool(sound.min() >= -_LOUDEST and sound.max() <= _LOUDEST)
+
+
+def _absurd(sound: Float32) -> bool:
+    """Whether too few of a window's samples are sound for the others to be made good."""
+    if _sane(sound):
+        return False
+    return 1.0 - float(np.mean(np.abs(sound) <= _LOUDEST)) > _MOST_ABSURD
+
+
 def _tamed(sound: Float32) -> Float32:
     """The same samples without what a broken float WAV may hold."""
-    # A comparison with NaN is false, and the extremes of what holds one are NaN.
-    if sound.size == 0 or (sound.min() >= -_LOUDEST and sound.max() <= _LOUDEST):
+    if _sane(sound):
         return sound
     sound = np.nan_to_num(sound, nan=0.0, posinf=0.0, neginf=0.0)
     return np.clip(sound, -_LOUDEST, _LOUDEST, out=sound)

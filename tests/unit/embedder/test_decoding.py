@@ -2,6 +2,7 @@ import os
 import pickle
 import struct
 import time
+import wave
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,32 @@ def test_silence_and_broken_floats_stay_finite(tmp_path: Path) -> None:
     window = hear(write(tmp_path / "nan.wav", broken, 8000, codec="pcm_f32le")).windows[0]
     assert np.isfinite(window).all()
     assert np.abs(window).max() <= 16
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_what_is_mostly_no_sound_is_not_heard_as_silence(value: float, tmp_path: Path) -> None:
+    broken = chirp(24, 8000)
+    broken[12 * 8000 :] = value
+    path = write(tmp_path / "half.wav", broken, 8000, codec="pcm_f32le")
+    (window,) = hear(path).windows  # of two: the other is left out
+    assert np.abs(window).max() <= 1.0
+    broken[:] = value
+    with pytest.raises(DecodingError, match="most of its samples are no numbers"):
+        hear(write(tmp_path / "all.wav", broken, 8000, codec="pcm_f32le"))
+
+
+def test_a_channel_of_no_numbers_is_not_heard_as_silence(tmp_path: Path) -> None:
+    sound = np.stack([chirp(12, 8000), np.full(12 * 8000, np.nan, np.float32)])
+    with pytest.raises(DecodingError, match="most of its samples are no numbers"):
+        hear(write(tmp_path / "right.wav", sound, 8000, codec="pcm_f32le"))
+
+
+def test_a_rate_that_holds_no_music_says_so(tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "slow.wav"), "wb") as file:
+        file.setparams((1, 2, 1, 0, "NONE", ""))
+        file.writeframes(bytes(range(40)))
+    with pytest.raises(DecodingError, match="a sample rate of 1 Hz holds no music"):
+        hear(tmp_path / "slow.wav")
 
 
 @pytest.mark.parametrize(
