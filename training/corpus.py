@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from embedder.folders import AUDIO_SUFFIXES, is_hidden
 from training.errors import CorpusError
 
-SUFFIXES: Final = frozenset(
-    {".aac", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".wma"}
-)
 #: Two excerpts of one track end so.
 _PARTS: Final = ("-a", "-b")
 
@@ -41,32 +40,62 @@ class Excerpt:
     @property
     def slug(self) -> str:
         """A file name of its own."""
-        return hashlib.blake2b(self.path.encode(), digest_size=8).hexdigest()
+        return hashlib.blake2b(os.fsencode(self.path), digest_size=8).hexdigest()
 
 
 def find_excerpts(folder: Path) -> list[Excerpt]:
-    """Every music file below a folder, ordered by path.
+    """Every music file below a folder, ordered by path; hidden ones are none.
 
     Raises:
-        CorpusError: when there are fewer than two sources: nothing could be validated on.
+        CorpusError: when there are fewer than two sources: nothing could be validated on. Or when
+            the credits cannot be read, or are of other files.
     """
+    if not folder.is_dir():
+        raise CorpusError(f"{folder} is no folder")
     artists = _credited(folder / "CREDITS.csv")
     found = []
     for path in sorted(folder.rglob("*")):
         below = path.relative_to(folder)
-        if path.suffix.lower() in SUFFIXES and len(below.parts) > 1:
+        if path.suffix.lower() not in AUDIO_SUFFIXES or any(map(is_hidden, below.parts)):
+            continue
+        if len(below.parts) > 1:
             name = below.as_posix()
             found.append(Excerpt(name, below.parts[0], artists.get(name, "")))
-    if len({excerpt.source for excerpt in found}) < 2:
-        raise CorpusError(f"{folder} needs music in two folders or more, one a source: found none")
+    sources = sorted({excerpt.source for excerpt in found})
+    if len(sources) < 2:
+        there = f"only {sources[0]}" if sources else "none"
+        raise CorpusError(
+            f"{folder} needs music in two folders or more, one a source: found {there}"
+        )
+    if artists and artists.keys().isdisjoint(excerpt.path for excerpt in found):
+        raise CorpusError(
+            f"{folder / 'CREDITS.csv'} names no file of {folder}, for example"
+            f" {next(iter(artists))!r}: paths are relative to that folder, as in {found[0].path!r}"
+        )
     return found
 
 
 def _credited(path: Path) -> dict[str, str]:
+    """Artists by path. Composers keep sources together: what cannot be understood is an error."""
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        return {row["file"]: row.get("artist", "").strip() for row in csv.DictReader(file)}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            if "file" not in (rows.fieldnames or ()):
+                named = ", ".join(rows.fieldnames or ()) or "nothing"
+                raise CorpusError(
+                    f"{path} has no column called file: its first line says {named} (commas divide"
+                    " columns)"
+                )
+            return {
+                (row["file"] or "").replace("\\", "/").removeprefix("./"): (
+                    row.get("artist") or ""
+                ).strip()
+                for row in rows
+            }
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise CorpusError(f"{path} is no CSV in UTF-8 ({error})") from error
 
 
 def split(
@@ -75,7 +104,11 @@ def split(
     """(to train on, to validate on): about `share` of the sources are for validation.
 
     Sources that share an artist stay together; which side a group falls on is a hash of its
-    smallest name and the seed, so that a new source moves no other.
+    smallest name and the seed, so that a new source moves no other. Where the share is less than
+    the smallest group, that is held out whole.
+
+    Raises:
+        CorpusError: when artists join all sources into one group.
     """
     groups = _groups(excerpts)
     order = sorted(groups, key=lambda group: _hash(f"{seed}/{min(group)}"))
@@ -84,6 +117,13 @@ def split(
     for group in order:
         if len(held) + len(group) <= wanted + 0.5:
             held |= group
+    if len(groups) < 2:
+        raise CorpusError(
+            "artists in CREDITS.csv join all sources: nothing that is not learnt from could be"
+            " validated on"
+        )
+    smallest: frozenset[str] = min(order, key=len)
+    held = held or set(smallest)
     return (
         [excerpt for excerpt in excerpts if excerpt.source not in held],
         [excerpt for excerpt in excerpts if excerpt.source in held],
