@@ -5,24 +5,26 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from embedder.errors import EmbedderError
 from embedder.models.registry import PACKAGED
 from training.bank import Bank
-from training.checkpoints import average, fill
-from training.corpus import find_excerpts, split
-from training.errors import TrainingError
-from training.preparation import PROBES, prepare
-from training.recipe import Recipe
-from training.students import CANDIDATES
-from training.teachers import Teacher, teacher_of
-from training.trainer import Training, ears
+from training.checkpoints import average, fill, load
+from training.corpus import Excerpt, find_excerpts, split
+from training.errors import CheckpointError, TrainingError
+from training.preparation import CODECS, PROBES, check_folder, prepare, usable
+from training.recipe import recipe_of
+from training.students import candidate, ears
+from training.teachers import slow_spaces, teacher_of
+from training.trainer import Training
 from training.validation import Validation, cost_ms
 
 #: The share of sources that is for validation.
@@ -36,10 +38,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         torch.set_num_threads(options.threads)
     try:
         options.command(options)
-    except (TrainingError, ValueError) as error:
-        print(f"training: {error}", file=sys.stderr)
-        return 1
+    except (TrainingError, EmbedderError, ValueError, OSError) as error:
+        return _failed(str(error))
+    except BrokenProcessPool:
+        return _failed("a worker died, perhaps for want of memory: try fewer, with --workers 1")
+    except KeyboardInterrupt:
+        print("training: stopped; the same command goes on", file=sys.stderr)
+        return 130
     return 0
+
+
+def _failed(why: str) -> int:
+    if os.environ.get("SEGUE_DEBUG"):
+        raise
+    print(f"training: {why}", file=sys.stderr)
+    return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -50,22 +63,22 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--models", type=Path, required=True, help="the teachers' weights")
     common.add_argument("--work", type=Path, required=True, help="what was prepared is kept here")
     common.add_argument("--split", type=int, default=1, help="which sources are held out: a seed")
-    common.add_argument("--copies", type=int, default=2, help="damaged versions of each excerpt")
-    common.add_argument("--threads", type=int, default=0)
+    common.add_argument("--copies", type=_many, default=2, help="damaged versions of each excerpt")
+    common.add_argument("--threads", type=_many, default=0)
     ready = commands.add_parser("prepare", parents=[common], help="decode, damage, ask the slow")
-    ready.add_argument("--workers", type=int)
+    ready.add_argument("--workers", type=_some, help="processes, a gigabyte each; as many as cores")
     ready.set_defaults(command=_prepare)
     train = commands.add_parser("train", parents=[common], help="teach; goes on if it was stopped")
     train.add_argument("--out", type=Path, required=True, help="checkpoint, state and log")
     train.add_argument("--recipe", default="{}", help="JSON: fields of Recipe")
     train.add_argument("--minutes", type=float, default=math.inf, help="stop then, to go on later")
-    train.add_argument("--every", type=int, default=200, help="steps between measurements")
+    train.add_argument("--every", type=_some, default=200, help="steps between measurements")
     train.set_defaults(command=_train)
     short = commands.add_parser("demo", help="a short run, from nothing, on the demo's own music")
     short.add_argument("--work", type=Path, required=True, help="music, copies and checkpoints")
     short.add_argument("--models", type=Path, default=Path("models"), help="the teachers' weights")
-    short.add_argument("--steps", type=int, default=120)
-    short.add_argument("--threads", type=int, default=0)
+    short.add_argument("--steps", type=_some, default=120)
+    short.add_argument("--threads", type=_many, default=0)
     short.set_defaults(command=_demo)
     measure = commands.add_parser("measure", parents=[common], help="figures of checkpoints")
     measure.add_argument("checkpoints", nargs="*", type=Path, help="none: the teacher's own")
@@ -83,11 +96,29 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _many(text: str) -> int:
+    if int(text) < 0:
+        raise argparse.ArgumentTypeError(f"{text} is less than 0")
+    return int(text)
+
+
+def _some(text: str) -> int:
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return int(text)
+
+
 def _prepare(options: argparse.Namespace) -> None:
     learning, held = split(find_excerpts(options.music), HELD, options.split)
-    done = 0
+    found = usable(CODECS)
+    lacking = [codec.name for codec in CODECS if codec not in found]
+    if lacking:
+        print(f"this FFmpeg does not do {', '.join(lacking)}: not used, and runs differ by it")
+    asked = sorted(slow_spaces(options.models))
+    print(f"asked about each excerpt, out of {options.models}: {', '.join(asked) or 'nobody'}")
+    faults: list[str] = []
     for excerpts, probes in ((held, True), (learning, False)):
-        for _ in prepare(
+        ready = prepare(
             options.music,
             options.work,
             options.models,
@@ -96,10 +127,14 @@ def _prepare(options: argparse.Namespace) -> None:
             probes=probes,
             seed=options.split,
             workers=options.workers,
-        ):
-            done += 1
-            if done % 20 == 0:
-                print(f"{done} of {len(learning) + len(held)}", flush=True)
+        )
+        what = "validate on" if probes else "learn from"
+        for done, one in enumerate(ready, start=1):
+            if one.fault:
+                faults.append(f"left out: {one.excerpt.path}: {one.fault}")
+            if done % 20 == 0 or done == len(excerpts):
+                print(f"{done} of {len(excerpts)} to {what}", flush=True)
+    print(*faults, f"{len(learning) + len(held) - len(faults)} are ready", sep="\n")
 
 
 def _demo(options: argparse.Namespace) -> None:
@@ -110,20 +145,27 @@ def _demo(options: argparse.Namespace) -> None:
         print(f"{name}: {first[name]:.3f} → {last[name]:.3f}")
 
 
-def _held(options: argparse.Namespace) -> tuple[Bank, Teacher, Validation]:
-    learning, held = split(find_excerpts(options.music), HELD, options.split)
-    teacher = teacher_of(options.models)
-    bank = Bank(options.work, learning, 1 + options.copies)
-    return bank, teacher, Validation(Bank(options.work, held, 1 + len(PROBES)), teacher)
+def _prepared(options: argparse.Namespace) -> tuple[list[Excerpt], list[Excerpt]]:
+    """(To train on, to validate on) of what was prepared for this split."""
+    check_folder(options.work, options.split)
+    return split(find_excerpts(options.music), HELD, options.split)
 
 
 def _train(options: argparse.Namespace) -> None:
-    asked = json.loads(options.recipe)
-    unknown = set(asked) - {field.name for field in fields(Recipe)}
-    if unknown:
-        raise ValueError(f"a recipe has no {', '.join(sorted(unknown))}")
-    recipe = Recipe(**({"copies": options.copies} | asked))
-    bank, teacher, validation = _held(options)
+    recipe = recipe_of(options.recipe, copies=options.copies)
+    if recipe.copies != options.copies:
+        raise ValueError(f"the recipe says {recipe.copies} copies, --copies {options.copies}")
+    candidate(recipe.candidate)
+    learning, held = _prepared(options)
+    teacher = teacher_of(options.models)
+    bank = Bank(options.work, learning, 1 + recipe.copies)
+    missing = bank.refresh()
+    if missing:
+        print(
+            f"{missing} damaged copies are not there yet: what `prepare` makes meanwhile is taken"
+            " in, but another run will not give the same numbers"
+        )
+    validation = Validation(Bank(options.work, held, 1 + len(PROBES)), teacher)
     training = Training(recipe, bank, teacher, options.models, options.out, validation)
     options.out.mkdir(parents=True, exist_ok=True)
     with (options.out / "log.jsonl").open("a", encoding="utf-8") as log:
@@ -145,7 +187,8 @@ def _show(name: str, row: dict[str, float]) -> None:
 
 
 def _measure(options: argparse.Namespace) -> None:
-    _, teacher, validation = _held(options)
+    teacher = teacher_of(options.models)
+    validation = Validation(Bank(options.work, _prepared(options)[1], 1 + len(PROBES)), teacher)
     if not options.checkpoints:
 
         def hear(mel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -154,8 +197,10 @@ def _measure(options: argparse.Namespace) -> None:
 
         _show("mn04", validation.figures(hear))
     for path in options.checkpoints:
-        candidate = torch.load(path, weights_only=True)["recipe"]["candidate"]
-        student = CANDIDATES[candidate](None)
+        recipe = load(path).get("recipe")
+        if not isinstance(recipe, dict) or "candidate" not in recipe:
+            raise CheckpointError(f"{path} is no checkpoint of a run: it holds no recipe")
+        student = candidate(recipe["candidate"])(None)
         fill(student, path)
         heard = ears(student.eval())
         _show(str(path), {**validation.figures(heard), "core-ms a second": cost_ms(heard)})

@@ -5,6 +5,7 @@ Seven hours in four versions are 2.7 GB of 16-bit numbers.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +17,14 @@ from embedder.models.efficientat import N_MELS
 from embedder.models.jamendo import N_LABELS
 from training.corpus import Excerpt
 from training.errors import CorpusError
-from training.preparation import FRAMES_PER_S, lesson_path, load, version_path
+from training.preparation import (
+    FRAMES_PER_S,
+    frames_of,
+    lesson_path,
+    load,
+    load_lesson,
+    version_path,
+)
 
 
 class Bank:
@@ -25,12 +33,15 @@ class Bank:
     `source` and `track` (n,) int64 are equal for excerpts of one source and of one track. `spaces`
     holds the slow teachers' vectors (n, d) by name, `moods` their logits (n, 56), NaN where nobody
     was asked.
+
+    Raises:
+        CorpusError: when nothing was prepared, or a file of it is damaged.
     """
 
     def __init__(self, folder: Path, excerpts: Sequence[Excerpt], versions: int) -> None:
         self._folder = folder
         clean = {
-            excerpt: np.load(path, mmap_mode="r").shape[0]
+            excerpt: frames_of(path)
             for excerpt in excerpts
             if (path := version_path(folder, excerpt, 0)).exists()
             and lesson_path(folder, excerpt).exists()
@@ -48,7 +59,7 @@ class Bank:
         self.refresh()
         self.source = _codes([excerpt.source for excerpt in self.excerpts])
         self.track = _codes([excerpt.track for excerpt in self.excerpts])
-        lessons = [dict(np.load(lesson_path(folder, excerpt))) for excerpt in self.excerpts]
+        lessons = [load_lesson(lesson_path(folder, excerpt)) for excerpt in self.excerpts]
         self.spaces = {
             name: torch.from_numpy(np.stack([lesson[name] for lesson in lessons]))
             for name in ("jamendo", "musicnn")
@@ -61,6 +72,14 @@ class Bank:
 
     def __len__(self) -> int:
         return len(self.excerpts)
+
+    def digest(self) -> str:
+        """Equal for the same excerpts, prepared alike; damaged copies do not count."""
+        found = hashlib.blake2b(digest_size=16)
+        for excerpt in self.excerpts:
+            found.update(excerpt.slug.encode())
+        found.update(self.mel[0].numpy().data)
+        return found.hexdigest()
 
     def refresh(self) -> int:
         """Take in the versions that were made since. Returns how many are still missing."""

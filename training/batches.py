@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from training.bank import Bank
-from training.checkpoints import write
+from training.checkpoints import load, write
 from training.damage import Damage, log_mel, power
 from training.preparation import FRAMES_PER_S
 from training.recipe import Recipe
@@ -49,9 +49,11 @@ class Grid:
         self.start_s = (torch.arange(len(row)) - self.first[row]) * window_s
         self.spaces: dict[str, Tensor] = {}
         self.tags = torch.empty(0)
+        # Another teacher, or other music, is another lesson.
+        of = f"{teacher.digest()} {bank.digest()} {window_s:g}"
         if kept.exists():
-            known = torch.load(kept, weights_only=True)
-            if torch.equal(known["row"], row) and known["window_s"] == window_s:
+            known = load(kept, ": delete it, and the teacher is asked again")
+            if known.get("of") == of:
                 self.spaces, self.tags = known["spaces"], known["tags"]
                 return
         lessons = [
@@ -64,7 +66,7 @@ class Grid:
         self.spaces = {name: torch.cat([one.spaces[name] for one in lessons]) for name in names}
         self.tags = torch.cat([one.tags for one in lessons])
         kept.parent.mkdir(parents=True, exist_ok=True)
-        write(kept, {"row": row, "window_s": window_s, "spaces": self.spaces, "tags": self.tags})
+        write(kept, {"of": of, "spaces": self.spaces, "tags": self.tags})
 
 
 class Draw:

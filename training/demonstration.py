@@ -11,11 +11,13 @@ from pathlib import Path
 
 from demo.library import compose_library
 from training.bank import Bank
+from training.checkpoints import STATE
 from training.corpus import Excerpt, find_excerpts
 from training.preparation import PROBES, prepare
 from training.recipe import Recipe
-from training.teachers import teacher_of
-from training.trainer import Training, ears
+from training.students import ears
+from training.teachers import MN04_WEIGHTS, shipped_teacher, teacher_of
+from training.trainer import Training
 from training.validation import Validation
 
 Show = Callable[[str, dict[str, float]], None]
@@ -28,7 +30,10 @@ _HELD_OUT = 3
 def demonstrate(
     work: Path, models: Path, steps: int, show: Show
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Compose, prepare, teach. Returns the figures before and after, "loss" among them."""
+    """Compose, prepare, teach. Returns the figures before and after, "loss" among them.
+
+    What was composed and prepared before is taken; the run begins anew each time.
+    """
     music = compose_library(work / "demo")
     pieces = find_excerpts(music)
     held: list[Excerpt] = pieces[::_HELD_OUT]
@@ -38,11 +43,12 @@ def demonstrate(
             music, work / "prepared", models, excerpts, copies=1, probes=probes, seed=1
         ):
             pass
-    teacher = teacher_of(models)
+    teacher = teacher_of(models) if (models / MN04_WEIGHTS).exists() else shipped_teacher()
     validation = Validation(Bank(work / "prepared", held, 1 + len(PROBES)), teacher)
     recipe = Recipe(
         candidate="mobilenet", copies=1, steps=steps, learning_rate=3e-3, sources=6, memory=256
     )
+    (work / "run" / STATE).unlink(missing_ok=True)
     training = Training(
         recipe, Bank(work / "prepared", learning, 2), teacher, models, work / "run", validation
     )

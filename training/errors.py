@@ -1,7 +1,8 @@
 """What can go wrong while a model is trained.
 
 TrainingError
-├── CorpusError       the folder of music cannot be trained on
+├── CorpusError       the folder of music, or what was prepared of it, cannot be trained on
+├── TeacherError      a teacher that is asked for is not there
 └── CheckpointError   a checkpoint cannot be read, or belongs to another recipe
 """
 
@@ -11,7 +12,11 @@ class TrainingError(Exception):
 
 
 class CorpusError(TrainingError):
-    """The folder of music cannot be trained on."""
+    """The folder of music, or what was prepared of it, cannot be trained on."""
+
+
+class TeacherError(TrainingError):
+    """A teacher that is asked for is not there, or said nothing of the music."""
 
 
 class CheckpointError(TrainingError):

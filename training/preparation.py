@@ -4,20 +4,24 @@ Training on two cores cannot decode, encode and hear half a minute of moods at e
 slow is done once. A version of an excerpt is the log-mel spectrogram (frames, 128) float16 of the
 model's own front end: version 0 as the music came; the others went through a room, a change of
 speed or noise, and then really through a codec, every second of them in stereo. Each file is
-written whole or not at all, so that a run which was stopped goes on.
+written whole or not at all, so that a run which was stopped goes on. How it was made stands beside
+it: what another split, other codecs or other code would make goes into another folder.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import multiprocessing
 import os
 import random
-from collections.abc import Iterator, Sequence
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final, Literal
 
 import av
 import numpy as np
@@ -27,7 +31,8 @@ from numpy.typing import NDArray
 from embedder.excerpts import downmix, full_scale, resample, samples_of
 from embedder.models import efficientat
 from training.corpus import Excerpt
-from training.teachers import slow_lesson
+from training.errors import CorpusError
+from training.teachers import slow_lesson, slow_spaces
 
 RATE_HZ: Final = efficientat.SAMPLE_RATE_HZ
 #: Spectrogram frames a second.
@@ -35,6 +40,11 @@ FRAMES_PER_S: Final = RATE_HZ // efficientat.HOP_LENGTH
 #: Most seconds kept of an excerpt, from its middle; shorter than the least are left out.
 MOST_S: Final = 60.0
 LEAST_S: Final = 10.0
+#: Of a file longer than this (an audiobook, a mix) only the middle is decoded.
+_LONG_S: Final = 1200.0
+#: To be raised with every change of what `damage`, `widen` or `recode` give for the same draw.
+_REVISION: Final = 1
+_MADE_BY: Final = "prepared.json"
 #: Taps of the filter that makes two channels of one: 16 ms at 32 kHz, too short for an echo.
 _TAPS: Final = 512
 
@@ -94,8 +104,18 @@ def decode_channels(path: Path) -> tuple[Sound, int]:
 
 def _frames(path: Path | io.BytesIO) -> tuple[list[av.AudioFrame], int]:
     with av.open(path if isinstance(path, io.BytesIO) else str(path), "r") as container:
-        frames = list(container.decode(audio=0))
-        return frames, container.streams.audio[0].codec_context.sample_rate
+        rate_hz = container.streams.audio[0].codec_context.sample_rate
+        length_s = (container.duration or 0) / av.time_base
+        if length_s < _LONG_S:
+            return list(container.decode(audio=0)), rate_hz
+        container.seek(int((length_s / 2 - MOST_S) * av.time_base))
+        frames, left = [], int(2 * MOST_S * rate_hz)
+        for frame in container.decode(audio=0):
+            frames.append(frame)
+            left -= frame.samples
+            if left <= 0:
+                break
+        return frames, rate_hz
 
 
 def recode(samples: Sound, codec: Codec) -> Sound:
@@ -155,7 +175,8 @@ def _encode(sound: Sound, codec: Codec) -> io.BytesIO:
     return file
 
 
-def usable(codecs: Sequence[Codec]) -> tuple[Codec, ...]:
+@cache
+def usable(codecs: tuple[Codec, ...]) -> tuple[Codec, ...]:
     """Those whose encoder this FFmpeg has."""
     return tuple(codec for codec in codecs if _works(codec))
 
@@ -178,10 +199,95 @@ def lesson_path(folder: Path, excerpt: Excerpt) -> Path:
     return folder / f"{excerpt.slug}.npz"
 
 
+#: What numpy raises for a file that is cut short, or is something else.
+_DAMAGED: Final = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile)
+
+
 def load(path: Path) -> Mel:
-    """A prepared spectrogram (frames, 128)."""
-    mel: Mel = np.load(path, allow_pickle=False)
+    """A prepared spectrogram (frames, 128).
+
+    Raises:
+        CorpusError: when it is damaged.
+    """
+    return _opened(path, None)
+
+
+def frames_of(path: Path) -> int:
+    """How long a prepared spectrogram is, by its header and its size.
+
+    Raises:
+        CorpusError: when it is damaged.
+    """
+    return len(_opened(path, "r"))
+
+
+def _opened(path: Path, mode: Literal["r"] | None) -> Mel:
+    try:
+        mel: Mel = np.load(path, mmap_mode=mode, allow_pickle=False)
+        if mel.ndim != 2 or mel.shape[1] != efficientat.N_MELS or mel.dtype != np.float16:
+            raise ValueError(f"{mel.dtype} {mel.shape}")
+    except _DAMAGED as error:
+        raise CorpusError(f"{path} is damaged ({error}): `prepare` makes it anew") from error
     return mel
+
+
+def load_lesson(path: Path) -> dict[str, NDArray[np.float32]]:
+    """What the slow teachers said of an excerpt, as `slow_lesson` gave it.
+
+    Raises:
+        CorpusError: when it is damaged.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
+            return dict(kept)
+    except _DAMAGED as error:
+        raise CorpusError(f"{path} is damaged ({error}): `prepare` makes it anew") from error
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        return path.exists() and frames_of(path) > 0
+    except CorpusError:
+        return False
+
+
+def _is_told(path: Path, spaces: frozenset[str]) -> bool:
+    """Whether all these were asked: weights may have come since."""
+    try:
+        return path.exists() and spaces <= load_lesson(path).keys()
+    except CorpusError:
+        return False
+
+
+def check_folder(folder: Path, split: int) -> None:
+    """That what is prepared in a folder was made for this split, by these codecs and this code.
+
+    An excerpt that is held out has other copies than one that is learnt from: read as the other
+    they would make figures that mean nothing. A folder in which nobody wrote it down is believed.
+
+    Raises:
+        CorpusError: when it was made for another.
+    """
+    path = folder / _MADE_BY
+    if not path.exists():
+        return
+    try:
+        made_by = json.loads(path.read_text("utf-8"))
+        theirs = {name: made_by[name] for name in _made_by(split)}
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorpusError(f"{path} is damaged ({error}): prepare into another folder") from error
+    for name, ours in _made_by(split).items():
+        if theirs[name] != ours:
+            raise CorpusError(
+                f"{folder} was prepared with another {name} than is asked for now"
+                + (f" ({theirs[name]}, not {ours})" if name == "split" else "")
+                + ": choose another --work folder, or prepare again in an empty one"
+            )
+
+
+def _made_by(split: int) -> dict[str, Any]:
+    codecs = [asdict(codec) for codec in CODECS]
+    return {"split": split, "codecs": codecs, "revision": _REVISION}
 
 
 def spectrogram(sound: NDArray[np.float32]) -> Mel:
@@ -203,6 +309,14 @@ class _Order:
     seed: int
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An excerpt that is ready, or ("fault" is not empty) why it was left out."""
+
+    excerpt: Excerpt
+    fault: str = ""
+
+
 def prepare(
     music: Path,
     folder: Path,
@@ -213,47 +327,57 @@ def prepare(
     probes: bool,
     seed: int,
     workers: int | None = None,
-) -> Iterator[Excerpt]:
-    """Make what is not there yet of every excerpt; yields each when it is done.
+) -> Iterator[Prepared]:
+    """Make what is not there yet of every excerpt, or is damaged; yields each when it is done.
 
     `copies` damaged versions an excerpt, every second of them in stereo: the music's own, or a
     width that is made for it. With `probes` the four codecs of validation instead, in mono.
+
+    Raises:
+        CorpusError: when the folder was made for another split, by other codecs or other code.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    check_folder(folder, seed)
+    _write_whole(
+        folder / _MADE_BY, lambda file: file.write(json.dumps(_made_by(seed), indent=1).encode())
+    )
     codecs = usable(CODECS)
     orders = []
     for excerpt in excerpts:
-        draw = random.Random(f"{seed}/{excerpt.path}")  # noqa: S311 - no secret
+        draw = random.Random(os.fsencode(f"{seed}/{excerpt.path}"))  # noqa: S311 - no secret
         drawn = PROBES if probes else tuple(draw.choice(codecs) for _ in range(copies))
         orders.append(_Order(music, folder, models, excerpt, drawn, probes, seed))
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context) as pool:
-        yield from (excerpt for excerpt in pool.map(_prepared, orders) if excerpt is not None)
+        yield from pool.map(_prepared, orders)
 
 
-def _prepared(order: _Order) -> Excerpt | None:
+def _prepared(order: _Order) -> Prepared:
     torch.set_num_threads(1)
     excerpt, folder = order.excerpt, order.folder
     wanted = [version_path(folder, excerpt, i) for i in range(1 + len(order.codecs))]
-    if all(path.exists() for path in wanted) and lesson_path(folder, excerpt).exists():
-        return excerpt
+    told = _is_told(lesson_path(folder, excerpt), slow_spaces(order.models))
+    if told and all(map(_is_whole, wanted)):
+        return Prepared(excerpt)
     try:
         channels, rate_hz = decode_channels(order.music / excerpt.path)
-    except (av.FFmpegError, ValueError, IndexError):
-        return None  # not music after all
+    except (av.FFmpegError, ValueError, IndexError) as error:
+        return Prepared(excerpt, f"it does not decode ({error})")
     channels = _resampled(channels, rate_hz, RATE_HZ)
     most = int(MOST_S * RATE_HZ)
     first = max(0, (channels.shape[1] - most) // 2)
     channels = np.ascontiguousarray(channels[:, first : first + most])
     if channels.shape[1] < LEAST_S * RATE_HZ:
-        return None
+        return Prepared(excerpt, f"it is shorter than {LEAST_S:g} s")
+    if not np.isfinite(channels).all():
+        return Prepared(excerpt, "it holds samples that are no numbers")
     sound = channels.mean(axis=0)
-    if not wanted[0].exists():
+    if not _is_whole(wanted[0]):
         _save(wanted[0], spectrogram(sound))
-    if not lesson_path(folder, excerpt).exists():
+    if not told:
         _save_lesson(lesson_path(folder, excerpt), slow_lesson(sound, order.models))
     for version, (codec, path) in enumerate(zip(order.codecs, wanted[1:], strict=True), start=1):
-        if not path.exists():
+        if not _is_whole(path):
             random_ = np.random.default_rng([order.seed, version, int(excerpt.slug, 16) % 2**32])
             if order.plain:
                 heard = sound[np.newaxis]
@@ -264,7 +388,7 @@ def _prepared(order: _Order) -> Excerpt | None:
                 if codec.encoder and len(heard) == 1:
                     heard = widen(heard, random_)
             _save(path, spectrogram(recode(heard, codec)))
-    return excerpt
+    return Prepared(excerpt)
 
 
 def damage(sound: Sound, draw: np.random.Generator) -> Sound:
@@ -295,14 +419,20 @@ def damage(sound: Sound, draw: np.random.Generator) -> Sound:
 
 
 def _save(path: Path, mel: Mel) -> None:
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        np.save(file, mel)
-    part.replace(path)
+    _write_whole(path, lambda file: np.save(file, mel))
 
 
 def _save_lesson(path: Path, lesson: dict[str, NDArray[np.float32]]) -> None:
+    _write_whole(path, lambda file: np.savez(file, **lesson))  # type: ignore[arg-type]
+
+
+def _write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """A file is there with all of it, or not at all."""
     part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        np.savez(file, allow_pickle=False, **lesson)
-    part.replace(path)
+    try:
+        with part.open("wb") as file:
+            write(file)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise

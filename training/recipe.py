@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
 
 #: Teachers' weights in the geometry, by space.
 ALL_TEACHERS: Final = {"mn04": 1.0, "mn04 low": 0.7, "jamendo": 0.6, "musicnn": 0.6}
@@ -57,7 +59,48 @@ class Recipe:
     strangers: float = 0.3
 
     def __post_init__(self) -> None:
+        for one in fields(self):
+            known = self.teachers if one.name == "teachers" else {one.name: getattr(self, one.name)}
+            if not isinstance(known, Mapping) or not known:
+                raise ValueError('teachers is a table, as in {"teachers": {"mn04": 1.0}}')
+            kind = "float" if one.name == "teachers" else str(one.type)
+            for name, value in known.items():
+                _check(name, value, kind)
         if min(self.sources, self.windows) < 2 or min(self.steps, self.excerpts, self.odd) < 1:
             raise ValueError("a step needs two windows of an excerpt of two sources, or more")
         if not 0 < self.window_s <= 10:
             raise ValueError(f"window_s is {self.window_s:g}: more than 0, 10 s at most")
+        for name in ("warm_up", "decay", "mixed", "copied", "kin"):
+            if getattr(self, name) > 1:
+                raise ValueError(f"{name} is {getattr(self, name):g}: a share, 0 to 1")
+        if self.learning_rate == 0:
+            raise ValueError("learning_rate is 0: nothing would be learnt")
+
+
+def _check(name: str, value: object, kind: str) -> None:
+    """That a value is of a field's kind (its annotation), and no number below zero."""
+    kinds = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}[kind]
+    if not isinstance(value, kinds) or (isinstance(value, bool) and kind != "bool"):
+        raise ValueError(f"{name} is {value!r}: it takes a {kind}")
+    if isinstance(value, float | int) and not 0 <= value < float("inf"):
+        raise ValueError(f"{name} is {value!r}: 0 or more")
+
+
+def recipe_of(text: str, **defaults: Any) -> Recipe:
+    """A recipe out of a JSON object of some of its fields.
+
+    Raises:
+        ValueError: when it is no such object; the message names the value.
+    """
+    try:
+        asked = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"the recipe is no JSON ({error}): {text}") from error
+    if not isinstance(asked, dict):
+        raise ValueError(f'the recipe is a JSON object, as in {{"steps": 400}}, not {text}')
+    names = [one.name for one in fields(Recipe)]
+    for name in asked.keys() - set(names):
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(names)}"
+        raise ValueError(f"a recipe has no {name}: {hint}")
+    return Recipe(**(defaults | asked))

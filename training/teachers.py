@@ -7,6 +7,7 @@ each of its windows. Each gives vectors of its own space; `geometry` puts the sp
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,7 @@ from embedder.models.registry import MN04, MOODS, PACKAGED, SEGUE1
 from embedder.models.segue1 import folded_network
 from embedder.models.torching import fold_batch_norms, load_state, place
 from training import musicnn
+from training.errors import TeacherError
 
 MN04_WEIGHTS: Final = MN04.weights[0].file
 JAMENDO_WEIGHTS: Final = MOODS.weights[0].file
@@ -60,13 +62,33 @@ class Teacher:
             spaces["mn04 low"] = self._network(deaf)[0]
         return Lesson(spaces, tags)
 
+    def digest(self) -> str:
+        """Equal for equal weights."""
+        found = hashlib.blake2b(digest_size=16)
+        for name, value in self._network.state_dict().items():
+            found.update(name.encode() + value.contiguous().numpy().tobytes())
+        return found.hexdigest()
+
 
 def teacher_of(models: Path) -> Teacher:
-    """mn04, or where its weights are not there, the segue-1 that comes with Segue."""
-    if (models / MN04_WEIGHTS).exists():
-        network = efficientat.MobileNetV3(0.4)
-        load_state(network, models / MN04_WEIGHTS)
-        return Teacher(place(fold_batch_norms(network), torch.device("cpu")))
+    """mn04.
+
+    Raises:
+        TeacherError: when its weights are not there.
+        WeightsError: when they cannot be read.
+    """
+    path = models / MN04_WEIGHTS
+    if not path.exists():
+        raise TeacherError(
+            f"the teacher's weights are not there, {path}: fetch them from {MN04.weights[0].url}"
+        )
+    network = efficientat.MobileNetV3(0.4)
+    load_state(network, path)
+    return Teacher(place(fold_batch_norms(network), torch.device("cpu")))
+
+
+def shipped_teacher() -> Teacher:
+    """The segue-1 that comes with Segue, for who has no other weights."""
     return Teacher(_Shipped(folded_network(PACKAGED / SEGUE1[0].weights[0].file)))
 
 
@@ -80,6 +102,12 @@ class _Shipped(nn.Module):
     def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
         heard = self.network(mel)
         return heard.vector, heard.tags
+
+
+def slow_spaces(models: Path) -> frozenset[str]:
+    """What `slow_lesson` will say: names of those whose weights are there."""
+    files = {"jamendo": JAMENDO_WEIGHTS, "moods": JAMENDO_WEIGHTS, "musicnn": musicnn.WEIGHTS}
+    return frozenset(name for name, file in files.items() if (models / file).exists())
 
 
 def slow_lesson(sound: NDArray[np.float32], models: Path) -> dict[str, NDArray[np.float32]]:

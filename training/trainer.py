@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from training.checkpoints import (
     CHECKPOINT,
     STATE,
     fill,
+    first_line,
     geometry_beside,
     geometry_of,
     load,
@@ -27,16 +28,16 @@ from training.checkpoints import (
     write,
 )
 from training.damage import power
-from training.errors import CheckpointError
+from training.errors import CheckpointError, TeacherError
 from training.geometry import Geometry, fit_geometry
+from training.memory import DIM, Memory, Scales
 from training.preparation import FRAMES_PER_S
 from training.recipe import Recipe
 from training.strangers import Strangers
-from training.students import CANDIDATES, Averaged, Student
+from training.students import Averaged, Student, candidate, channels_last, ears
 from training.teachers import Teacher
-from training.validation import WINDOW_S, Ears, Validation
+from training.validation import WINDOW_S, Validation
 
-DIM: Final = 512
 _GRID: Final = "teacher.pt"
 #: A label that the teacher never believes in says little: it counts for a twentieth.
 _SUPPORT: Final = 0.03
@@ -49,29 +50,6 @@ _CENTRED_BY: Final = 2
 _TWINS: Final = 400
 
 Report = Callable[[dict[str, float]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Scales:
-    """Each label's spread over the music that was measured, and how much it counts."""
-
-    tags: Tensor
-    tag_weight: Tensor
-    moods: Tensor
-
-
-class Memory:
-    """Vectors and targets of earlier steps, the oldest forgotten first."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self.vectors = torch.zeros(0, DIM)
-        self.targets = torch.zeros(0, DIM)
-
-    def add(self, vectors: Tensor, targets: Tensor) -> None:
-        """Remember rows (n, 512), not centred, and their targets (n, 512)."""
-        self.vectors = torch.cat([vectors.detach(), self.vectors])[: self._size]
-        self.targets = torch.cat([targets, self.targets])[: self._size]
 
 
 class Training:
@@ -94,15 +72,17 @@ class Training:
         self._validation = validation
         self._generator = torch.Generator().manual_seed(recipe.seed)
         self._grid = Grid(bank, teacher, recipe.window_s, folder / _GRID)
+        self._music = bank.digest()
         self._draw = Draw(bank, self._grid, recipe, self._generator)
         self._strangers = Strangers.made(teacher, recipe.window_s, recipe.seed)
         torch.manual_seed(recipe.seed)
-        self.student: Student = CANDIDATES[recipe.candidate](None if recipe.start else models)
+        self.student: Student = candidate(recipe.candidate)(None if recipe.start else models)
         self.geometry: Geometry | None = None
         if recipe.start:
             fill(self.student, Path(recipe.start))
             self.geometry = geometry_beside(Path(recipe.start))
-        _channels_last(self.student).train()
+        self._check_teachers()
+        channels_last(self.student).train()
         matrices: list[Tensor] = [p for p in self.student.parameters() if p.ndim >= 2]
         plain: list[Tensor] = [p for p in self.student.parameters() if p.ndim < 2]
         groups: list[dict[str, Any]] = [
@@ -119,6 +99,21 @@ class Training:
         self._mean = torch.zeros(DIM)
         self._memory = Memory(recipe.memory)
         self._scales: Scales | None = None
+
+    def _check_teachers(self) -> None:
+        """That all whom the recipe names were asked: who is left out by mistake is missed later."""
+        asked, wanted = {**self._grid.spaces, **self._bank.spaces}, dict(self.recipe.teachers)
+        unknown = sorted(wanted.keys() - asked.keys())
+        if unknown:
+            raise TeacherError(
+                f"of the recipe's teachers {', '.join(unknown)} said nothing of this music, only"
+                f" {', '.join(asked)}: put their weights into --models and run `prepare` again"
+            )
+        if self.geometry is not None and dict(self.geometry.weights) != wanted:
+            raise TeacherError(
+                f"{self.recipe.start} learnt the space of {dict(self.geometry.weights)}, which a"
+                f" run from it keeps: the recipe cannot have the teachers {wanted}"
+            )
 
     def _rate(self, step: int) -> float:
         """A line up, then a cosine down to a fiftieth."""
@@ -281,29 +276,31 @@ class Training:
         self.restore()
         began = time.monotonic()
         sums: dict[str, float] = {}
+        counted = 0
         while self.step < self.recipe.steps and time.monotonic() - began < most_s:
             if self.step % 20 == 0:
                 self._bank.refresh()
             for name, value in self.advance().items():
                 sums[name] = sums.get(name, 0.0) + value
+            counted += 1
             last = self.step == self.recipe.steps
             if self.step % every == 0 or last:
                 row = {"step": self.step, "seconds": round(time.monotonic() - began, 1)}
-                row |= {f"loss {name}": value / every for name, value in sums.items()}
-                sums = {}
+                row |= {f"loss {name}": value / counted for name, value in sums.items()}
+                sums, counted = {}, 0
                 if self._validation is not None:
                     row |= self._validation.figures(ears(self.best()), probes=last)
                 report(row)
-            if self.step % save_every == 0:
+            if self.step % save_every == 0 and not last:
                 self.save()
         self.save()
         return self.step >= self.recipe.steps
 
     def best(self) -> Student:
         """The student with its averaged weights, to be measured."""
-        other: Student = CANDIDATES[self.recipe.candidate](None)
+        other: Student = candidate(self.recipe.candidate)(None)
         other.load_state_dict(self.averaged.state)
-        return _channels_last(other).eval()
+        return channels_last(other).eval()
 
     @torch.no_grad()
     def _centre(self, student: Student) -> None:
@@ -341,6 +338,7 @@ class Training:
             self.folder / STATE,
             {
                 "recipe": json.dumps(asdict(self.recipe), sort_keys=True),
+                "music": self._music,
                 "step": self.step,
                 "random": self._generator.get_state(),
                 "student": self.student.state_dict(),
@@ -358,17 +356,32 @@ class Training:
         """Take up the state in the folder, if there is one.
 
         Raises:
-            CheckpointError: when it cannot be read, or is another recipe's.
+            CheckpointError: when it cannot be read, or is another recipe's or of other music.
         """
         path = self.folder / STATE
         if not path.exists():
             return
         state = load(path, ": delete it to start anew")
-        if state["recipe"] != json.dumps(asdict(self.recipe), sort_keys=True):
+        try:
+            self._take_up(state, path)
+        except (RuntimeError, LookupError, TypeError, ValueError) as error:
             raise CheckpointError(
-                f"{path} is of another recipe: delete it, or choose another folder"
+                f"{path} is no state of this student ({first_line(error)}): delete it to start anew"
+            ) from error
+
+    def _take_up(self, state: dict[str, Any], path: Path) -> None:
+        theirs, ours = json.loads(state["recipe"]), asdict(self.recipe)
+        if theirs != ours:
+            odd = next(name for name in theirs | ours if theirs.get(name) != ours.get(name))
+            raise CheckpointError(
+                f"{path} is of another recipe ({odd} was {theirs.get(odd)!r}, not"
+                f" {ours.get(odd)!r}): delete it, or choose another folder"
             )
-        self.step = state["step"]
+        if state.get("music", self._music) != self._music:
+            raise CheckpointError(
+                f"{path} learnt from other music than is prepared now: delete it, or choose"
+                " another folder"
+            )
         self._generator.set_state(state["random"])
         self.student.load_state_dict(state["student"])
         self._optimizer.load_state_dict(state["optimizer"])
@@ -378,25 +391,7 @@ class Training:
         self._memory.vectors, self._memory.targets = state["memory"]
         self._scales = Scales(**state["scales"]) if state["scales"] else None
         self.geometry = geometry_of(state["geometry"]) if state["geometry"] else None
-
-
-def ears(student: Student) -> Ears:
-    """A student as `Validation` asks it."""
-
-    def hear(mel: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        found: tuple[Tensor, Tensor, Tensor] = student(
-            mel.contiguous(memory_format=torch.channels_last), moods_teach=False
-        )
-        return found
-
-    return hear
-
-
-def _channels_last(student: Student) -> Student:
-    """CPUs convolve so twice as fast."""
-    anyhow: Any = student
-    anyhow.to(memory_format=torch.channels_last)
-    return student
+        self.step = state["step"]
 
 
 def _start_at(layer: Any, truth: Tensor) -> None:

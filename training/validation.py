@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -57,28 +56,29 @@ class Validation:
         for rows in torch.split(torch.arange(len(self._bank)), _BATCH):
             room_s = (self._bank.length[rows] / FRAMES_PER_S - WINDOW_S).clamp(min=0)
             row = rows.repeat_interleave(WINDOWS)
-            # A copy that is not made yet is heard clean.
-            versions = torch.full_like(row, version) * self._bank.there[row, version]
+            versions = torch.full_like(row, version)
             yield self._bank.read(row, versions, (room_s[:, None] * steps).flatten(), WINDOW_S)
 
     @torch.no_grad()
     def figures(self, ears: Ears, *, probes: bool = True) -> dict[str, float]:
-        """Every figure by its name; without `probes` of clean music alone, five times as fast."""
+        """Every figure by its name; without `probes` of clean music alone, five times as fast.
+
+        A probe that some excerpt lacks has no figure.
+        """
         self._bank.refresh()
         clean = [ears(mel) for mel in self._windows(0)]
-        vectors = [torch.cat([one[0] for one in clean])]
-        if probes:
-            vectors += [
-                torch.cat([ears(mel)[0] for mel in self._windows(version)])
-                for version in range(1, 1 + len(PROBES))
-            ]
-        found = self.geometry(vectors)
+        recoded = {
+            codec.name: torch.cat([ears(mel)[0] for mel in self._windows(version)])
+            for version, codec in enumerate(PROBES, start=1)
+            if probes and bool(self._bank.there[:, version].all())
+        }
+        found = self.geometry(torch.cat([one[0] for one in clean]), recoded)
         tags = torch.cat([one[1] for one in clean])
         moods = torch.cat([one[2] for one in clean])
         if tags.shape[1]:
             found["tags spearman"] = spearman(tags, self._tags, SUPPORTED)
         if moods.shape[1] and not bool(self._bank.moods.isnan().any()):
-            of_tracks = moods.reshape(len(self._bank), WINDOWS, -1).mean(1)
+            of_tracks = self._of_tracks(moods)
             found["moods spearman"] = spearman(of_tracks, self._bank.moods, SUPPORTED)
             both = torch.cat(
                 [
@@ -90,25 +90,27 @@ class Validation:
             found["labels spearman"] = float(both[support.topk(SUPPORTED).indices].mean())
         return found
 
-    def geometry(self, vectors: list[Tensor]) -> dict[str, float]:
-        """The figures of vectors (6 n, d): clean ones first, then those of each probe."""
-        n = len(self._bank)
-        tracks = [version.reshape(n, WINDOWS, -1).mean(1) for version in vectors]
-        mean = tracks[0].mean(0)
-        clean = unit(tracks[0], mean)
-        windows = [unit(version, mean) for version in vectors]
+    def geometry(self, vectors: Tensor, recoded: Mapping[str, Tensor]) -> dict[str, float]:
+        """The figures of vectors (6 n, d) of clean windows, and of their copies by codec."""
+        tracks = self._of_tracks(vectors)
+        mean = tracks.mean(0)
+        clean, windows = unit(tracks, mean), unit(vectors, mean)
         found = {
             "P@5 source": self._precision(clean),
-            "R@1 clean": self._retrieval(windows[0], windows[0]),
-            "hub skew raw": skewness(torch.nn.functional.normalize(tracks[0], dim=1)),
+            "R@1 clean": self._retrieval(windows, windows),
+            "hub skew raw": skewness(torch.nn.functional.normalize(tracks, dim=1)),
         }
-        if len(vectors) > 1:
-            found["R@1 recoded"] = float(
-                np.mean([self._retrieval(version, windows[0]) for version in windows[1:]])
+        if recoded:
+            found["R@1 recoded"] = statistics.fmean(
+                self._retrieval(unit(copies, mean), windows) for copies in recoded.values()
             )
-        for codec, copies in zip(PROBES, tracks[1:], strict=False):
-            found[f"own {codec.name}"] = self._own(clean, unit(copies, mean))
+        for name, copies in recoded.items():
+            found[f"own {name}"] = self._own(clean, unit(self._of_tracks(copies), mean))
         return found
+
+    def _of_tracks(self, windows: Tensor) -> Tensor:
+        """Rows (6 n, d) of windows → their means (n, d)."""
+        return windows.reshape(len(self._bank), WINDOWS, -1).mean(1)
 
     def _precision(self, clean: Tensor) -> float:
         """Mean share of the five nearest other tracks that are of the same source."""

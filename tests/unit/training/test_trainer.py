@@ -13,14 +13,17 @@ torch = pytest.importorskip("torch", reason="needs torch (make test TORCH=1)")
 
 from torch import Tensor, nn
 
+from training.__main__ import main
 from training.bank import Bank
+from training.batches import Grid
 from training.checkpoints import CHECKPOINT, average, fill, load, write
 from training.corpus import Excerpt
-from training.errors import CheckpointError, CorpusError
+from training.errors import CheckpointError, CorpusError, TeacherError
 from training.preparation import PROBES, lesson_path, version_path
-from training.recipe import Recipe
+from training.recipe import Recipe, recipe_of
+from training.students import ears
 from training.teachers import Teacher
-from training.trainer import Training, ears
+from training.trainer import Training
 from training.validation import Validation
 
 RECIPE = Recipe(
@@ -210,6 +213,116 @@ def test_copies_that_come_later_are_taken_in(
     first = torch.tensor([0])
     read = bank.read(first, first + 1, torch.tensor([2.0]), 1.0)
     assert np.allclose(read[0, 0].numpy(), np.load(path)[200:300].T)
+
+
+def test_another_teacher_is_asked_anew(bank: Bank, tmp_path: Path) -> None:
+    other = Bands()
+    other.tags += 1
+    first, again, second = (
+        Grid(bank, Teacher(network), 1.0, tmp_path / "teacher.pt")
+        for network in (Bands(), Bands(), other)
+    )
+    assert torch.equal(first.tags, again.tags)
+    assert not torch.equal(first.tags, second.tags)
+
+
+def test_a_teacher_who_said_nothing_is_missed(bank: Bank, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, teachers={"mn04": 1.0, "musicnn": 0.5})
+    with pytest.raises(TeacherError, match=r"musicnn said nothing .* only mn04, mn04 low"):
+        Training(recipe, bank, Teacher(Bands()), Path(), tmp_path)
+
+
+def test_a_run_goes_on_with_the_music_that_it_began_with(
+    prepared: tuple[Path, list[Excerpt]], tmp_path: Path
+) -> None:
+    folder, excerpts = prepared
+    Training(RECIPE, Bank(folder, excerpts, 2), Teacher(Bands()), Path(), tmp_path).save()
+    fewer = Training(RECIPE, Bank(folder, excerpts[1:], 2), Teacher(Bands()), Path(), tmp_path)
+    with pytest.raises(CheckpointError, match="other music"):
+        fewer.restore()
+
+
+def test_losses_are_means_of_the_steps_since_the_last(
+    bank: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def advance(self: Training) -> dict[str, float]:
+        self.step += 1
+        return {"direct": float(self.step)}
+
+    monkeypatch.setattr(Training, "advance", advance)
+    rows: list[dict[str, float]] = []
+    training = Training(replace(RECIPE, steps=3), bank, Teacher(Bands()), Path(), tmp_path)
+    training.run(rows.append, every=2)
+    assert [row["loss direct"] for row in rows] == [1.5, 3.0]
+
+
+def test_a_probe_that_is_not_prepared_has_no_figure(
+    prepared: tuple[Path, list[Excerpt]], tmp_path: Path
+) -> None:
+    folder, excerpts = prepared
+    for path in folder.iterdir():
+        if path.name != version_path(folder, excerpts[0], 3).name:
+            (tmp_path / path.name).symlink_to(path)
+    bank = Bank(tmp_path, excerpts[:4], 1 + len(PROBES))
+    teacher = Teacher(Bands())
+
+    def hear(mel: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        vectors, tags = Bands()(mel)
+        return vectors, tags, tags[:, :0]
+
+    figures = Validation(bank, teacher).figures(hear)
+    assert [name for name in figures if name.startswith("own ")] == [
+        f"own {codec.name}" for i, codec in enumerate(PROBES, start=1) if i != 3
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{steps: 4}", "no JSON"),
+        ("[4]", "JSON object"),
+        ('{"step": 4}', "no step: did you mean steps"),
+        ('{"steps": "4"}', "steps is '4': it takes a int"),
+        ('{"steps": true}', "steps is True"),
+        ('{"sources": 2.5}', r"sources is 2\.5"),
+        ('{"moods_teach": 1}', "moods_teach is 1: it takes a bool"),
+        ('{"teachers": ["mn04"]}', "teachers is a table"),
+        ('{"teachers": {"mn04": "1"}}', "mn04 is '1'"),
+        ('{"learning_rate": NaN}', "learning_rate is nan"),
+        ('{"mixed": 15}', "mixed is 15: a share"),
+        ('{"contrast": -1}', "contrast is -1"),
+    ],
+)
+def test_a_recipe_that_cannot_be_read_is_one_clear_error(text: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        recipe_of(text)
+
+
+def test_a_recipe_is_read_with_its_defaults() -> None:
+    asked = recipe_of('{"kin": 1, "teachers": {"mn04": 1}}', copies=4)
+    assert asked == Recipe(kin=1.0, teachers={"mn04": 1.0}, copies=4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["train", "--recipe", "{}"], "no folder"),
+        (["train", "--recipe", '{"candidate": "mn40"}'], "no candidate is called 'mn40'"),
+        (["train", "--recipe", '{"copies": 3}'], "3 copies, --copies 2"),
+        (["measure"], "weights are not there"),
+    ],
+)
+def test_a_command_that_cannot_run_says_why_in_one_line(
+    arguments: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command, *rest = arguments
+    folders = [f"--{name}={tmp_path / name}" for name in ("music", "models", "work")]
+    out = [f"--out={tmp_path / 'out'}"] if command == "train" else []
+    assert main([command, *folders, *out, *rest]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("training: ")
+    assert said.count("\n") == 1
+    assert told in said
 
 
 @pytest.mark.parametrize(
