@@ -137,11 +137,10 @@ async def check_upstream(settings: UpstreamSettings) -> list[Check]:
 
 
 def check_models(configuration: Configuration) -> Iterator[Check]:
-    """Which models `segue embed` would use here, and their weights by sha256."""
+    """Which models `segue embed` would use here: whole by sha256, and loaded, as it would."""
     try:
         from embedder.errors import ModelError
-        from embedder.models.registry import choose_models, models_dir
-        from embedder.models.weights import verify
+        from embedder.models.registry import choose_models, load_chosen
     except ModuleNotFoundError as error:
         if not not_installed(error):
             raise
@@ -151,9 +150,7 @@ def check_models(configuration: Configuration) -> Iterator[Check]:
         return
     try:
         choice = choose_models(configuration.embedding, configuration.data)
-        folder = models_dir(configuration.embedding, configuration.data)
-        for entry in choice.entries:
-            verify(entry.weights, entry.folder(folder))
+        load_chosen(choice, configuration.embedding, configuration.data)
     except ModelError as error:
         yield Check("models", "fail", str(error), "segue models list")
         return

@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "earlier pull stopped;\n"
         "a file is put in place only when its sha256 is right.\n"
         "verify reads the weights (of one model, or all that are here) and compares their sha256;\n"
-        "exit code 1 when any is missing or wrong."
+        "exit code 1 when any is missing or wrong. What rides on segue-1 may be left out."
     )
     parser.add_argument("action", choices=("list", "pull", "verify"))
     parser.add_argument(
@@ -141,10 +141,11 @@ def _verify(entries: tuple[Entry, ...], folder: Path, *, as_json: bool) -> int:
 
 
 def _is_here(one: Entry, folder: Path) -> bool:
-    """Whether its weights were pulled, or came with Segue."""
+    """Whether its weights were pulled, or came with Segue; what rides on another may be deleted."""
     from embedder.models.weights import state
 
-    return one.packaged is not None or state(one.weights, folder) != "missing"
+    there = state(one.weights, one.folder(folder)) != "missing"
+    return there or (one.packaged is not None and not one.within)
 
 
 def _fault(one: Entry, folder: Path) -> str:

@@ -13,6 +13,7 @@ from typing import Final
 from catalog.tracks import Model
 from embedder.decoding import DECODING_VERSION
 from embedder.derivation import WHITENING
+from embedder.errors import WeightsError
 from embedder.models.analysers import Analyser
 from embedder.models.weights import Weights
 from embedder.windows import PLAN
@@ -105,6 +106,15 @@ class Entry:
 
 @cache
 def read_labels(file: str) -> tuple[str, ...]:
-    """The label list of a model out of the package; lines with # are its licence note."""
-    text = resources.files("embedder.models").joinpath(file).read_text("utf-8")
+    """The label list of a model out of the package; lines with # are its licence note.
+
+    Raises:
+        WeightsError: it is not there, or no text.
+    """
+    path = resources.files("embedder.models").joinpath(file)
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        what = getattr(error, "strerror", None) or "it is no text"
+        raise WeightsError(f"labels {path} cannot be read ({what}): reinstall Segue") from error
     return tuple(line for line in text.splitlines() if line and not line.startswith("#"))

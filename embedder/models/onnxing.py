@@ -79,10 +79,13 @@ def _suits(processor: Path) -> bool:
 def _import_runtime() -> Any:
     try:
         import onnxruntime
-    except (ImportError, OSError, RuntimeError) as error:
+
+        _ = onnxruntime.InferenceSession, onnxruntime.SessionOptions
+    except Exception as error:  # whatever a half-installed package stumbles over
+        what = (str(error) or type(error).__name__).splitlines()[0]
         raise ModelError(
-            f"onnxruntime does not load ({str(error).splitlines()[0]}): install it again"
-            ' (pip install --force-reinstall onnxruntime), or set embedding.engine to "torch"'
+            f"onnxruntime does not load ({what}): install it again"
+            f" (pip install --force-reinstall onnxruntime), or {_instead()}"
         ) from error
     return onnxruntime
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from embedder.errors import ModelError, WeightsError
 from embedder.models.analysers import Analyser
 from embedder.models.devices import cuda_there
 from embedder.models.entry import ENGINES, Entry, Setup
-from embedder.models.weights import Weights, state, verify
+from embedder.models.weights import MANIFEST, Weights, read_manifest, state, verify
 from embedder.settings import EmbeddingSettings
 from embedder.windows import MOST_WINDOWS, WINDOW_S
 
@@ -105,15 +104,10 @@ def segue1_entries(folder: Path) -> tuple[Entry, ...]:
 
     Files that are not there are only found missing when a model is chosen.
     """
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        manifest = {}
-    files, dim = manifest.get("files", {}), manifest.get("dim", 512)
+    files, dim = read_manifest(folder)
 
     def weights(file: str) -> Weights:
-        facts = files.get(file, {"sha256": "", "size_bytes": 0})
-        return Weights(file, "", facts["sha256"], facts["size_bytes"])
+        return files.get(file, Weights(file, "", "", 0))
 
     network = Entry(
         name="segue-1",
@@ -265,6 +259,8 @@ def why_not(one: Entry, models_dir: Path, engine: str = "auto") -> str:
     there = state(one.weights, folder)
     if there == "ready":
         return ""
+    if there == "wrong size" and not all(weights.sha256 for weights in one.weights):
+        return f"{folder / MANIFEST} is missing or damaged (reinstall Segue)"
     words = {"wrong size": "of the wrong size", "partial": "only partly"}.get(there, "not")
     todo = "reinstall Segue" if one.packaged else f"segue models pull {one.name}"
     return f"its weights are {words} in {folder} ({todo})"
@@ -306,9 +302,31 @@ def choose_models(settings: EmbeddingSettings, data: Path) -> Choice:
             elif main.packaged or state(main.weights, folder) == "wrong size":
                 raise WeightsError(refused[-1])  # damaged, which is no reason to change the model
         because = "; ".join(refused) or _where(main, folder)
+    _check_device(main, settings)
     beside = _beside(main, folder)
     names = " with ".join(one.name for one in (main, *beside))
+    for one in ENTRIES:
+        if one.within == main.name and one not in beside:
+            because += f"; without {one.name}, whose weights are not there"
     return Choice(main, beside, f"model {names}: {because}")
+
+
+def _check_device(main: Entry, settings: EmbeddingSettings) -> None:
+    """CUDA is torch's: say so before the music is looked at.
+
+    Raises:
+        ModelError: it is asked for, and cannot be had.
+    """
+    if settings.device != "cuda" or "torch" not in main.engines:
+        return
+    if settings.engine == "onnx" and "onnx" in main.engines:
+        why = 'but embedding.engine is "onnx", which runs on processors only: set either to "auto"'
+        raise ModelError(f'embedding.device is "cuda", {why}')
+    if importlib.util.find_spec(ENGINES["torch"]) is None:
+        raise ModelError(
+            'embedding.device is "cuda", which needs torch, and torch is not installed (pip install'
+            ' -r requirements/torch.txt): install it, or set embedding.device to "auto"'
+        )
 
 
 def _where(main: Entry, folder: Path) -> str:
@@ -316,12 +334,22 @@ def _where(main: Entry, folder: Path) -> str:
 
 
 def _beside(main: Entry, folder: Path) -> tuple[Entry, ...]:
-    """What joins a model: of each kind of tags, what rides on it rather than what runs alone."""
+    """What joins a model: of each kind of tags, what rides on it rather than what runs alone.
+
+    Raises:
+        WeightsError: one that is there is damaged.
+    """
     joining: dict[str, Entry] = {}
     for one in sorted((one for one in ENTRIES if one.beside), key=lambda one: not one.within):
         fits = one.within in {"", main.name} and one.tag_group not in joining
-        if main.weights and fits and not why_not(one, folder):
+        if not (main.weights and fits):
+            continue
+        reason = why_not(one, folder)
+        if not reason:
             joining[one.tag_group] = one
+        elif not one.missing_modules() and state(one.weights, one.folder(folder)) == "wrong size":
+            # Damaged, which is no reason to go on without what it says.
+            raise WeightsError(f"{one.name} cannot run: {reason}")
     return tuple(joining.values())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,9 +14,15 @@ import httpx2
 
 from embedder.errors import WeightsError
 
+#: Says what the files of a model that is part of Segue must be.
+MANIFEST: Final = "manifest.json"
+
 _TIMEOUT_S: Final = 30.0
 #: A connection that breaks is taken up again this often, as long as bytes keep coming.
 _ATTEMPTS: Final = 5
+
+#: Of a vector, where no manifest tells.
+_DIM: Final = 512
 
 Progress = Callable[[str, int, int], None]
 
@@ -36,6 +43,20 @@ class Weights:
     def remedy(self) -> str:
         """What to do when it is missing or damaged."""
         return "run `segue models pull`" if self.url else "reinstall Segue"
+
+
+def read_manifest(folder: Path) -> tuple[dict[str, Weights], int]:
+    """The files of a model that is part of Segue, by their names, and how many numbers its vectors
+    have; no files where the manifest is missing or damaged."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+        files = {
+            name: Weights(name, "", str(one["sha256"]), int(one["size_bytes"]))
+            for name, one in manifest["files"].items()
+        }
+        return files, int(manifest["dim"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}, _DIM
 
 
 State = Literal["ready", "partial", "missing", "wrong size"]
@@ -63,6 +84,8 @@ def verify(weights: Sequence[Weights], folder: Path) -> None:
     """
     for one in weights:
         path = folder / one.file
+        if not one.sha256:
+            raise WeightsError(f"{folder / MANIFEST} is missing or damaged: {one.remedy}")
         try:
             with path.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -18,6 +19,7 @@ from catalog.library import Library
 from catalog.settings import LibrarySettings
 from catalog.tracks import Analysis, FileFacts, Model, RunReport, Tags
 from cli import checks
+from cli.configuration import load
 from embedder.errors import CANNOT_ANALYSE
 from proxy.settings import ServerSettings
 from subsonic.settings import UpstreamSettings
@@ -362,6 +364,20 @@ def test_the_command_lists_everything(
     text = segue("doctor")
     assert "ok    login     ann sees Music Library" in text.out
     assert "right" not in text.out.replace("sha256 right", "")
+
+
+def test_a_model_that_would_not_load_is_a_finding(
+    clean: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # so that what comes now is undone, too
+    monkeypatch.delitem(sys.modules, "onnxruntime")
+    (clean / "onnxruntime.py").write_text("raise ImportError('libfoo.so.1: cannot open')\n")
+    monkeypatch.syspath_prepend(clean)
+    settings = {"SEGUE_EMBEDDING__ENGINE": "onnx", "SEGUE_EMBEDDING__DEVICE": "cpu"}
+    (check,) = checks.check_models(load(None, {}, settings))
+    assert (check.status, check.name) == ("fail", "models")
+    assert "onnxruntime does not load (libfoo.so.1: cannot open)" in check.text
 
 
 def test_a_broken_configuration_is_a_finding(segue: Segue, tmp_path: Path) -> None:

@@ -6,6 +6,9 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
+from embedder.models import registry
 from embedder.models.registry import SEGUE1
 from tests.unit.cli.conftest import Segue
 
@@ -44,6 +47,19 @@ def test_verify_tells_missing_and_wrong_weights(
     assert wrong.code == 1
     facts = json.loads(wrong.out)
     assert "sha256" in facts["efficientat-mn04"]["fault"]
+
+
+def test_moods_that_were_left_out_are_not_missed(
+    segue: Segue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(registry.PACKAGED, tmp_path / "segue_1")
+    monkeypatch.setattr(registry, "ENTRIES", (*registry.segue1_entries(folder), registry.TIMBRE))
+    assert "segue-1-moods: ok" in segue("models", "verify").out
+    (folder / "moods.safetensors").unlink()
+    left = segue("models", "verify")
+    assert (left.code, "moods" in left.out) == (0, False)
+    (folder / "segue-1.onnx").unlink()
+    assert segue("models", "verify").code == 1
 
 
 def test_pull_leaves_what_is_right_alone(segue: Segue, shared_models: Path) -> None:

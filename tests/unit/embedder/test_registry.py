@@ -131,6 +131,19 @@ def test_a_model_by_name_is_taken_or_refused(tmp_path: Path) -> None:
         choose_models(EmbeddingSettings(model="jamendo-moods"), tmp_path)
 
 
+def test_cuda_that_cannot_be_had_is_refused_when_choosing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ModelError, match=r'"onnx", which runs on processors only'):
+        choose_models(EmbeddingSettings(device="cuda", engine="onnx"), tmp_path)
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "torch" else found(name)
+    )
+    with pytest.raises(ModelError, match=r'"cuda", which needs torch, and torch is not installed'):
+        choose_models(EmbeddingSettings(device="cuda"), tmp_path)
+
+
 def test_choosing_imports_no_torch() -> None:
     program = (
         "import sys; from pathlib import Path\n"

@@ -21,9 +21,10 @@ from embedder.errors import ModelError, WeightsError
 from embedder.excerpts import Excerpts
 from embedder.job import embed
 from embedder.models import entry, registry
-from embedder.models.entry import Entry
+from embedder.models.entry import Entry, read_labels
 from embedder.models.hearing import N_SAMPLES, NetworkModel
 from embedder.models.registry import choose_models, load, load_chosen, segue1_entries
+from embedder.models.weights import verify
 from embedder.settings import EmbeddingSettings
 from tests.unit.embedder.sounds import music, write
 
@@ -310,8 +311,35 @@ def test_one_file_stripped_or_cut_short_is_named(
     with pytest.raises(WeightsError, match=r"have sha256 .* reinstall Segue"):
         load(network, tmp_path, "cpu")
     weights.write_bytes(whole)
-    (damaged / "moods.safetensors").unlink()
-    assert choose_models(EmbeddingSettings(), tmp_path).entries == (network,)
+    moods_file = damaged / "moods.safetensors"
+    moods_file.write_bytes(moods_file.read_bytes()[:-1000])
+    with pytest.raises(WeightsError, match=r"segue-1-moods cannot run: .* wrong size"):
+        choose_models(EmbeddingSettings(), tmp_path)
+    moods_file.unlink()
+    choice = choose_models(EmbeddingSettings(), tmp_path)
+    assert choice.entries == (network,)
+    assert choice.reason.endswith("without segue-1-moods, whose weights are not there")
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"dim": 512, "files": {"a": {}}}'])
+def test_a_manifest_that_tells_nothing_is_named(
+    content: str | None, damaged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = damaged / "manifest.json"
+    manifest.unlink()
+    if content is not None:
+        manifest.write_text(content)
+    entries = segue1_entries(damaged)
+    monkeypatch.setattr(registry, "ENTRIES", entries)
+    with pytest.raises(WeightsError, match=r"manifest\.json is missing or damaged \(reinstall"):
+        choose_models(EmbeddingSettings(), tmp_path)
+    with pytest.raises(WeightsError, match=r"manifest\.json is missing or damaged"):
+        verify(entries[0].weights, damaged)
+
+
+def test_labels_that_were_stripped_are_named() -> None:
+    with pytest.raises(WeightsError, match=r"nothing\.txt cannot be read .* reinstall Segue"):
+        read_labels("nothing.txt")
 
 
 def test_engines_refuse_what_is_damaged_by_themselves(damaged: Path) -> None:
@@ -331,14 +359,24 @@ def test_engines_refuse_what_is_damaged_by_themselves(damaged: Path) -> None:
         OnnxEngine(graph)
 
 
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        ("raise ImportError('libfoo.so.1: cannot open')", r"libfoo\.so\.1"),
+        ("raise ImportError", "ImportError"),
+        ("raise SystemError('initialization failed')", "initialization failed"),
+        ("", "module 'onnxruntime' has no attribute"),
+    ],
+)
 def test_an_onnxruntime_that_does_not_load_is_named(
-    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    broken: str, told: str, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
-    (tmp_path / "onnxruntime.py").write_text("raise ImportError('libfoo.so.1: cannot open')\n")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # so that what comes now is undone, too
+    monkeypatch.delitem(sys.modules, "onnxruntime")
+    (tmp_path / "onnxruntime.py").write_text(f"{broken}\n")
     monkeypatch.syspath_prepend(tmp_path)
     network, _ = segue1_entries(exported)
-    with pytest.raises(ModelError, match=r"does not load \(libfoo\.so\.1: .* embedding\.engine"):
+    with pytest.raises(ModelError, match=rf"does not load \({told}.* embedding\.engine .*timbre"):
         load(network, tmp_path, "cpu")
 
 
