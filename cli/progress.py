@@ -76,7 +76,9 @@ class ProgressBar:
         now = time.monotonic()
         if now - self._last_line_s >= _LINE_EVERY_S:
             self._last_line_s = now
-            rest = f", {left}: {note}" if self._own_left else self._left(done, total, now)
+            rest = f", {left}" if self._own_left else self._left(done, total, now)
+            if self._own_left and note:
+                rest += f": {note}"
             self.say(f"{self._label}: {self._amount(done, total)}{rest}")
 
     def say(self, line: str) -> None:

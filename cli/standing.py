@@ -44,6 +44,17 @@ def standing(library: Library, data: Path) -> dict[str, Any]:
     }
 
 
+def failure_text(reason: str, detail: str) -> str:
+    """Why a file could not be analysed, for people: "the audio is too short to judge: 0.01 s".
+
+    The detail alone, as FFmpeg or the system put it, often tells nobody anything.
+    """
+    from embedder.errors import REASONS
+
+    words = REASONS.get(reason, reason)
+    return words if detail in {"", words} else f"{words}: {detail}"
+
+
 def unlisted(library: Library, settings: LibrarySettings) -> dict[int, str]:
     """Folders that something is known of and that are no music folders any more, by their numbers.
 

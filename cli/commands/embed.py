@@ -14,7 +14,7 @@ from catalog.library import Library
 from cli.console import count_text, duration_text, say, show, show_json, size_text
 from cli.errors import UsageError
 from cli.flags import add_data, add_json, add_setting, positive
-from cli.standing import merge_text, missing_text, newer_text, standing
+from cli.standing import failure_text, merge_text, missing_text, newer_text, standing
 from cli.telling import Drawn, Events
 
 if TYPE_CHECKING:
@@ -271,7 +271,7 @@ def _show(
             f" ({count_text(tracks, 'track')}) is kept: `segue embed --prune` forgets it"
         )
     for failure in failures if report.skipped else ():
-        show(f"skipped {failure['path']}: {failure['detail'] or failure['reason']}")
+        show(f"skipped {failure['path']}: {failure_text(failure['reason'], failure['detail'])}")
     if facts["shard"]:
         show(merge_text(facts["shard"], data))
     else:

@@ -22,7 +22,15 @@ from cli.console import (
     size_text,
 )
 from cli.flags import add_data, add_json
-from cli.standing import merge_text, missing_text, newer_text, standing, switching, unlisted
+from cli.standing import (
+    failure_text,
+    merge_text,
+    missing_text,
+    newer_text,
+    standing,
+    switching,
+    unlisted,
+)
 
 if TYPE_CHECKING:
     from cli.main import Compose
@@ -188,4 +196,4 @@ def _show(facts: dict[str, Any], data: Path) -> None:
     rows += [("failed", f"{count}: {reason}") for reason, count in facts["failures"].items()]
     show_table(rows)
     for failure in facts.get("failed_files", ()):
-        show(f"{failure['path']}: {failure['detail'] or failure['reason']}")
+        show(f"{failure['path']}: {failure_text(failure['reason'], failure['detail'])}")

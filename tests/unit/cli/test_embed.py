@@ -185,7 +185,7 @@ def test_skipped_files_are_listed_and_exit_3(segue: Segue, music: Path) -> None:
     assert result.code == 3, result.err
     assert "3 embedded" in result.out
     assert "4 audio files, 4 to analyse" in result.err
-    assert "skipped noise.mp3: " in result.out
+    assert "skipped noise.mp3: the file " in result.out
     as_json = segue("embed", "--music", str(music), "--json")
     assert as_json.code == 3
     (failure,) = json.loads(as_json.out)["failures"]
