@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import signal
 import subprocess
@@ -19,7 +20,9 @@ from embedder.processes import run
 #: What onnxruntime is asked to say: errors, and nothing about the machine it meets.
 _ERRORS_ONLY: Final = 3
 
-_PROBE_S: Final = 60.0
+#: A small board that is busy with other things loads it in minutes, not seconds; what does not suit
+#: a processor dies at once.
+_PROBE_S: Final = 600.0
 
 
 class OnnxEngine:
@@ -69,6 +72,8 @@ def open_engine(graph: Path) -> OnnxEngine:
 
 def _suits(processor: Path) -> bool:
     """Whether this is a processor that every onnxruntime was built for: x86-64 with AVX."""
+    if platform.machine() != "x86_64":  # under emulation the file may tell of the host's
+        return False
     try:
         flags = re.search(r"^flags\s*:(.*)$", processor.read_text("utf-8"), re.MULTILINE)
     except (OSError, UnicodeDecodeError):

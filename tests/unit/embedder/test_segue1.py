@@ -396,19 +396,21 @@ def test_an_onnxruntime_that_the_processor_does_not_suit_kills_the_probe_only(
 
 
 @pytest.mark.parametrize(
-    ("text", "suits"),
+    ("machine", "text", "suits"),
     [
-        ("processor : 0\nflags\t\t: fpu sse2 avx avx2\n", True),
-        ("flags\t\t: fpu sse2 ssse3\n", False),
-        ("Features\t: fp asimd\n", False),
-        (None, False),
+        ("x86_64", "processor : 0\nflags\t\t: fpu sse2 avx avx2\n", True),
+        ("x86_64", "flags\t\t: fpu sse2 ssse3\n", False),
+        ("x86_64", None, False),
+        ("aarch64", "Features\t: fp asimd\n", False),
+        ("aarch64", "flags\t\t: fpu sse2 avx avx2\n", False),  # emulated on x86-64
     ],
 )
 def test_only_processors_without_avx_are_tried_first(
-    text: str | None, suits: bool, tmp_path: Path
+    machine: str, text: str | None, suits: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from embedder.models.onnxing import _suits
 
+    monkeypatch.setattr("platform.machine", lambda: machine)
     if text is not None:
         (tmp_path / "cpuinfo").write_text(text)
     assert _suits(tmp_path / "cpuinfo") is suits
