@@ -197,12 +197,13 @@ def _measure(options: argparse.Namespace) -> None:
 
         _show("mn04", validation.figures(hear))
     for path in options.checkpoints:
-        recipe = load(path).get("recipe")
+        kept = load(path)
+        recipe = kept.get("recipe")
         if not isinstance(recipe, dict) or "candidate" not in recipe:
             raise CheckpointError(f"{path} is no checkpoint of a run: it holds no recipe")
         student = candidate(recipe["candidate"])(None)
         fill(student, path)
-        heard = ears(student.eval())
+        heard = ears(student.eval(), moods=kept.get("moods") is not None)
         _show(str(path), {**validation.figures(heard), "core-ms a second": cost_ms(heard)})
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,7 @@ class Bank:
         lessons = [load_lesson(lesson_path(folder, excerpt)) for excerpt in self.excerpts]
         self.spaces = {
             name: torch.from_numpy(np.stack([lesson[name] for lesson in lessons]))
-            for name in ("jamendo", "musicnn")
+            for name in sorted(set[str]().union(*lessons) - {"moods"})
             if all(name in lesson for lesson in lessons)
         }
         unknown = np.full(N_LABELS, np.nan, np.float32)
@@ -73,6 +74,7 @@ class Bank:
     def __len__(self) -> int:
         return len(self.excerpts)
 
+    @cached_property
     def digest(self) -> str:
         """Equal for the same excerpts, prepared alike; damaged copies do not count."""
         found = hashlib.blake2b(digest_size=16)

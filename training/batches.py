@@ -50,7 +50,7 @@ class Grid:
         self.spaces: dict[str, Tensor] = {}
         self.tags = torch.empty(0)
         # Another teacher, or other music, is another lesson.
-        of = f"{teacher.digest()} {bank.digest()} {window_s:g}"
+        of = f"{teacher.digest()} {bank.digest} {window_s:g}"
         if kept.exists():
             known = load(kept, ": delete it, and the teacher is asked again")
             if known.get("of") == of:

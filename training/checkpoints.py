@@ -67,26 +67,29 @@ def fill(student: Student, path: Path) -> None:
 def average(paths: Sequence[Path], out: Path) -> None:
     """Write the mean of several checkpoints ("Model soups", Wortsman et al. 2022).
 
-    They must have one start in common: runs that went their own ways have no mean. The state beside
-    the first is kept, so that a further run may start from it in the same space.
+    They must have one start in common: runs that went their own ways have no mean. The space of the
+    first is kept beside it, so that a further run may start from it in the same one. Moods have a
+    mean where all have moods.
 
     Raises:
-        CheckpointError: when one cannot be read, or is of other sizes.
+        CheckpointError: when one cannot be read, is of other sizes, or would be written over.
     """
+    if (out / CHECKPOINT).resolve() in [path.resolve() for path in paths]:
+        raise CheckpointError(f"the mean would take the place of {out / CHECKPOINT}: another --out")
     states = [load(path) for path in paths]
     mean = dict(states[0])
     try:
         for part in ("network", "moods"):
-            if all(state[part] is not None for state in states):
-                mean[part] = _mean([state[part] for state in states])
-    except (KeyError, RuntimeError) as error:
+            parts = [state[part] for state in states]
+            mean[part] = None if None in parts else _mean(parts)
+    except (LookupError, RuntimeError, TypeError, AttributeError) as error:
         raise CheckpointError(f"these are not of one kind ({first_line(error)})") from error
     mean["averaged"] = len(paths)
     out.mkdir(parents=True, exist_ok=True)
     write(out / CHECKPOINT, mean)
     beside = paths[0].with_name(STATE)
     if beside.exists():
-        write(out / STATE, load(beside))
+        write(out / STATE, {"geometry": load(beside).get("geometry")})
 
 
 def _mean(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -103,7 +106,7 @@ def geometry_beside(checkpoint: Path) -> Geometry | None:
     path = checkpoint.with_name(STATE)
     if not path.exists():
         return None
-    kept = load(path)["geometry"]
+    kept = load(path).get("geometry")
     return geometry_of(kept) if kept else None
 
 

@@ -66,15 +66,15 @@ def export(checkpoint: Path, folder: Path) -> None:
     comes last, so that files which a kill left half exchanged are told by their sha256.
 
     Raises:
-        CheckpointError: it cannot be read, or is not segue-1's.
+        CheckpointError: it cannot be read, is not segue-1's, or the files cannot be written.
     """
     network, moods = read_checkpoint(checkpoint)
     fold_batch_norms(network)
     folder = folder.resolve()
     made = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(made, ignore_errors=True)
-    made.mkdir(parents=True)
     try:
+        made.mkdir(parents=True)
         _write(made, network, moods, checkpoint)
         folder.mkdir(exist_ok=True)
         for name in (WEIGHTS, GRAPH, MOODS, MANIFEST):
@@ -82,6 +82,8 @@ def export(checkpoint: Path, folder: Path) -> None:
                 (made / name).replace(folder / name)
             else:
                 (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"{folder} cannot be written ({error})") from error
     finally:
         shutil.rmtree(made, ignore_errors=True)
 

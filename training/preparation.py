@@ -276,12 +276,15 @@ def check_folder(folder: Path, split: int) -> None:
         theirs = {name: made_by[name] for name in _made_by(split)}
     except (ValueError, KeyError, TypeError) as error:
         raise CorpusError(f"{path} is damaged ({error}): prepare into another folder") from error
+    differs = {
+        "split": f"for another split ({theirs['split']}, not {split})",
+        "codecs": "with other codecs",
+        "revision": "by other code",
+    }
     for name, ours in _made_by(split).items():
         if theirs[name] != ours:
             raise CorpusError(
-                f"{folder} was prepared with another {name} than is asked for now"
-                + (f" ({theirs[name]}, not {ours})" if name == "split" else "")
-                + ": choose another --work folder, or prepare again in an empty one"
+                f"{folder} was prepared {differs[name]}: choose another --work folder"
             )
 
 
@@ -433,6 +436,8 @@ def _write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
         with part.open("wb") as file:
             write(file)
         part.replace(path)
-    except BaseException:
+    except OSError as error:
         part.unlink(missing_ok=True)
-        raise
+        raise CorpusError(
+            f"{path} cannot be written ({error}): is there room on the disk?"
+        ) from error

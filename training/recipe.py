@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
-#: Teachers' weights in the geometry, by space.
-ALL_TEACHERS: Final = {"mn04": 1.0, "mn04 low": 0.7, "jamendo": 0.6, "musicnn": 0.6}
-#: Those whose weights came from no metadata with terms of its own.
+#: Teachers' weights in the geometry, by space: those whose weights came from no metadata with terms
+#: of its own. ("jamendo" and "musicnn", where they were asked, were tried with .6 each.)
 FREE_TEACHERS: Final = {"mn04": 1.0, "mn04 low": 0.7}
 
 

@@ -140,14 +140,14 @@ def candidate(name: str) -> Callable[[Path | None], Student]:
     return CANDIDATES[name]
 
 
-def ears(student: Student) -> Ears:
-    """A student as `Validation` asks it."""
+def ears(student: Student, *, moods: bool = True) -> Ears:
+    """A student as `Validation` asks it; without moods where nobody taught it any."""
 
     def hear(mel: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        found: tuple[Tensor, Tensor, Tensor] = student(
+        vectors, tags, felt = student(
             mel.contiguous(memory_format=torch.channels_last), moods_teach=False
         )
-        return found
+        return vectors, tags, felt if moods else felt[:, :0]
 
     return hear
 

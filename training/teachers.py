@@ -29,6 +29,12 @@ from training.errors import TeacherError
 MN04_WEIGHTS: Final = MN04.weights[0].file
 JAMENDO_WEIGHTS: Final = MOODS.weights[0].file
 
+#: What is said once an excerpt, and the weights that it takes.
+_SLOW: Final = {
+    "jamendo": JAMENDO_WEIGHTS,
+    "moods": JAMENDO_WEIGHTS,
+    "musicnn": musicnn.WEIGHTS,
+}
 #: Mel bands of mn04 above 8 kHz, which tell the encoder more than the music.
 HIGH_BAND: Final = 102
 #: MusiCNN hears this many pieces of three seconds, spread over an excerpt.
@@ -106,8 +112,7 @@ class _Shipped(nn.Module):
 
 def slow_spaces(models: Path) -> frozenset[str]:
     """What `slow_lesson` will say: names of those whose weights are there."""
-    files = {"jamendo": JAMENDO_WEIGHTS, "moods": JAMENDO_WEIGHTS, "musicnn": musicnn.WEIGHTS}
-    return frozenset(name for name, file in files.items() if (models / file).exists())
+    return frozenset(name for name, file in _SLOW.items() if (models / file).exists())
 
 
 def slow_lesson(sound: NDArray[np.float32], models: Path) -> dict[str, NDArray[np.float32]]:
@@ -116,8 +121,9 @@ def slow_lesson(sound: NDArray[np.float32], models: Path) -> dict[str, NDArray[n
     "jamendo" (64,) and "moods" (56,) logits, means over beginning and end; "musicnn" (200,).
     """
     found: dict[str, NDArray[np.float32]] = {}
+    asked = slow_spaces(models)
     with torch.inference_mode():
-        if (models / JAMENDO_WEIGHTS).exists():
+        if "jamendo" in asked:
             network, front_end = _jamendo(models)
             audio = torch.from_numpy(
                 resample(sound, efficientat.SAMPLE_RATE_HZ, jamendo.SAMPLE_RATE_HZ)
@@ -126,7 +132,7 @@ def slow_lesson(sound: NDArray[np.float32], models: Path) -> dict[str, NDArray[n
             hidden, scores = network(front_end(ends))
             found["jamendo"] = hidden.mean(0).numpy()
             found["moods"] = torch.logit(scores, 1e-6).mean(0).numpy()
-        if (models / musicnn.WEIGHTS).exists():
+        if "musicnn" in asked:
             audio = torch.from_numpy(resample(sound, efficientat.SAMPLE_RATE_HZ, musicnn.RATE_HZ))
             size = int(musicnn.WINDOW_S * musicnn.RATE_HZ)
             starts = np.linspace(0, len(audio) - size, _PIECES).astype(int)

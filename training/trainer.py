@@ -72,7 +72,6 @@ class Training:
         self._validation = validation
         self._generator = torch.Generator().manual_seed(recipe.seed)
         self._grid = Grid(bank, teacher, recipe.window_s, folder / _GRID)
-        self._music = bank.digest()
         self._draw = Draw(bank, self._grid, recipe, self._generator)
         self._strangers = Strangers.made(teacher, recipe.window_s, recipe.seed)
         torch.manual_seed(recipe.seed)
@@ -289,12 +288,19 @@ class Training:
                 row |= {f"loss {name}": value / counted for name, value in sums.items()}
                 sums, counted = {}, 0
                 if self._validation is not None:
-                    row |= self._validation.figures(ears(self.best()), probes=last)
+                    row |= self._validation.figures(
+                        ears(self.best(), moods=self._felt), probes=last
+                    )
                 report(row)
             if self.step % save_every == 0 and not last:
                 self.save()
         self.save()
         return self.step >= self.recipe.steps
+
+    @property
+    def _felt(self) -> bool:
+        """Whether anybody teaches moods."""
+        return self.recipe.moods > 0 and not bool(self._bank.moods.isnan().all())
 
     def best(self) -> Student:
         """The student with its averaged weights, to be measured."""
@@ -326,10 +332,9 @@ class Training:
         best = self.best()
         if self.step >= self.recipe.steps:
             self._centre(best)
-        taught = self.recipe.moods > 0 and not bool(self._bank.moods.isnan().all())
         checkpoint = {
             "network": best.network_state(),
-            "moods": best.moods.state_dict() if taught else None,
+            "moods": best.moods.state_dict() if self._felt else None,
             "recipe": asdict(self.recipe),
             "step": self.step,
         }
@@ -338,7 +343,7 @@ class Training:
             self.folder / STATE,
             {
                 "recipe": json.dumps(asdict(self.recipe), sort_keys=True),
-                "music": self._music,
+                "music": self._bank.digest,
                 "step": self.step,
                 "random": self._generator.get_state(),
                 "student": self.student.state_dict(),
@@ -377,7 +382,7 @@ class Training:
                 f"{path} is of another recipe ({odd} was {theirs.get(odd)!r}, not"
                 f" {ours.get(odd)!r}): delete it, or choose another folder"
             )
-        if state.get("music", self._music) != self._music:
+        if state.get("music", self._bank.digest) != self._bank.digest:
             raise CheckpointError(
                 f"{path} learnt from other music than is prepared now: delete it, or choose"
                 " another folder"

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from training.__main__ import main
 from training.bank import Bank
 from training.batches import Grid
-from training.checkpoints import CHECKPOINT, average, fill, load, write
+from training.checkpoints import CHECKPOINT, STATE, average, fill, load, write
 from training.corpus import Excerpt
 from training.errors import CheckpointError, CorpusError, TeacherError
 from training.preparation import PROBES, lesson_path, version_path
@@ -145,6 +145,12 @@ def test_checkpoints_with_one_start_have_a_mean(bank: Bank, tmp_path: Path) -> N
         for name, value in mean[part].items():
             expected = (one[part][name].double() + other[part][name].double()) / 2
             assert torch.allclose(value.double(), expected, atol=1e-6), name
+    assert load(tmp_path / "mean" / STATE) == {"geometry": None}
+    with pytest.raises(CheckpointError, match="take the place"):
+        average(paths, tmp_path / "1")
+    write(tmp_path / "moodless.pt", {**load(paths[1]), "moods": None})
+    average([paths[0], tmp_path / "moodless.pt"], tmp_path / "mean")
+    assert load(tmp_path / "mean" / CHECKPOINT)["moods"] is None
     (tmp_path / "broken.pt").write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match=r"broken\.pt"):
         average([paths[0], tmp_path / "broken.pt"], tmp_path / "mean")
