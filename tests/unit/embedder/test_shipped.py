@@ -56,11 +56,23 @@ def test_pieces_are_nearer_to_each_other_than_to_noise(heard: Hearing) -> None:
     assert one @ other > max(one @ noise, other @ noise)
 
 
-def test_torch_gives_the_same(heard: Hearing) -> None:
+def extremes() -> Float32:
+    """Silence, half a second that is repeated, and 24 dB over full scale, (3, 320000) at 32 kHz."""
+    silence = np.zeros(N_SAMPLES, np.float32)
+    short = np.resize(music(1, 1, SAMPLE_RATE_HZ)[: SAMPLE_RATE_HZ // 2], N_SAMPLES)
+    loud = 16 * np.sign(music(2, 10, SAMPLE_RATE_HZ))
+    return np.stack([silence, short, loud]).astype("f4")
+
+
+def test_torch_gives_the_same_of_whatever_comes(heard: Hearing) -> None:
     pytest.importorskip("torch", reason="needs torch (make test TORCH=1)")
+    from embedder.models.onnxing import OnnxEngine
     from embedder.models.segue1 import TorchEngine
 
-    again = TorchEngine(PACKAGED / "segue-1.safetensors", device="cpu").infer(sounds())
-    for mine, theirs in zip(heard, again, strict=True):
+    odd = OnnxEngine(PACKAGED / "segue-1.onnx").infer(extremes())
+    both = np.concatenate([sounds(), extremes()])
+    again = TorchEngine(PACKAGED / "segue-1.safetensors", device="cpu").infer(both)
+    for known, more, theirs in zip(heard, odd, again, strict=True):
+        mine = np.concatenate([known, more])
         cosine = (mine * theirs).sum(1) / np.linalg.norm(mine, axis=1)
         np.testing.assert_array_less(0.9999, cosine / np.linalg.norm(theirs, axis=1))
