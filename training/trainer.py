@@ -34,7 +34,7 @@ from training.memory import DIM, Memory, Scales
 from training.preparation import FRAMES_PER_S
 from training.recipe import Recipe
 from training.strangers import Strangers
-from training.students import Averaged, Student, candidate, channels_last, ears
+from training.students import Averaged, Student, candidate, channels_last, ears, start_at
 from training.teachers import Teacher
 from training.validation import WINDOW_S, Validation
 
@@ -186,9 +186,9 @@ class Training:
         """
         network = self.student.network
         last: Any = network.head[2]
-        _start_at(self.student.moods[2], self._bank.moods)
+        start_at(self.student.moods[2], self._bank.moods)
         if self.recipe.candidate != "mn04":
-            _start_at(network.tags, tags)
+            start_at(network.tags, tags)
         self.student.eval()
         pooled = torch.cat([network(part).pooled for part in torch.split(mel, 16)])
         self.student.train()
@@ -397,8 +397,3 @@ class Training:
         self._scales = Scales(**state["scales"]) if state["scales"] else None
         self.geometry = geometry_of(state["geometry"]) if state["geometry"] else None
         self.step = state["step"]
-
-
-def _start_at(layer: Any, truth: Tensor) -> None:
-    layer.weight.mul_(0.1)
-    layer.bias.copy_(truth.nan_to_num().mean(0))
