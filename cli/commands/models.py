@@ -160,4 +160,8 @@ def _fault(one: Entry, folder: Path) -> str:
 
 
 def _size(one: Entry) -> int:
-    return sum(weights.size_bytes for weights in one.weights)
+    """What it takes on disk; files that another model has are counted there."""
+    from embedder.models.registry import entry
+
+    shared = entry(one.within).weights if one.within else ()
+    return sum(weights.size_bytes for weights in one.weights if weights not in shared)

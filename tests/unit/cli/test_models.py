@@ -20,6 +20,8 @@ def test_list_names_every_model_and_the_one_in_use(segue: Segue) -> None:
     assert {one["name"] for one in facts["models"]} >= {"timbre", "efficientat-mn04"}
     used = [one["name"] for one in facts["models"] if one["used"]]
     assert used == [one.name for one in SEGUE1]
+    sizes = [one["bytes"] for one in facts["models"] if one["used"]]
+    assert sum(sizes) < 4_000_000  # the file that both need counts once
     text = segue("models", "list")
     assert "* segue-1" in text.out
     assert "efficientat-mn04" in text.err
