@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 
 from rich.console import Console
@@ -20,6 +21,9 @@ AUDIO = SHARED / "audio" / "library"
 MODELS = SHARED / "models"
 
 Rows = Sequence[Mapping[str, object]]
+
+#: More do not fit beside each other in 120 characters.
+_MOST_COLUMNS = 10
 
 
 def _quality() -> Rows:
@@ -160,15 +164,26 @@ def main() -> int:
             console.print_exception(max_frames=5)
             failed = True
             continue
-        table = Table(title=f"{title}  (python -m bench {name})", title_justify="left")
-        columns = list(dict.fromkeys(key for row in rows for key in row))
-        for column in columns:
-            table.add_column(column)
-        for row in rows:
-            shown = (row.get(column) for column in columns)
-            table.add_row(*("" if value is None else str(value) for value in shown))
-        console.print(table)
+        console.print(f"{title}  (python -m bench {name})")
+        for table in tables(rows):
+            console.print(table)
     return int(failed)
+
+
+def tables(rows: Rows) -> Iterator[Table]:
+    """A table for each run of rows with the same columns; rows of very many lie on their side."""
+    for columns, alike in groupby(rows, key=tuple):
+        grid = [list(columns), *([_shown(value) for value in row.values()] for row in alike)]
+        if len(columns) > _MOST_COLUMNS:
+            grid = [list(line) for line in zip(*grid, strict=True)]
+        table = Table(*grid[0])
+        for line in grid[1:]:
+            table.add_row(*line)
+        yield table
+
+
+def _shown(value: object) -> str:
+    return "" if value is None else str(value)
 
 
 if __name__ == "__main__":
