@@ -24,6 +24,7 @@ Rows = Sequence[Mapping[str, object]]
 
 #: More do not fit beside each other in 120 characters.
 _MOST_COLUMNS = 10
+_ON_THEIR_SIDE = 4
 
 
 def _quality() -> Rows:
@@ -171,15 +172,22 @@ def main() -> int:
 
 
 def tables(rows: Rows) -> Iterator[Table]:
-    """A table for each run of rows with the same columns; rows of very many lie on their side."""
+    """A table for each run of rows with the same columns; if there are many, rows lie on a side."""
     for columns, alike in groupby(rows, key=tuple):
-        grid = [list(columns), *([_shown(value) for value in row.values()] for row in alike)]
-        if len(columns) > _MOST_COLUMNS:
-            grid = [list(line) for line in zip(*grid, strict=True)]
-        table = Table(*grid[0])
-        for line in grid[1:]:
-            table.add_row(*line)
-        yield table
+        lines = [[_shown(value) for value in row.values()] for row in alike]
+        if len(columns) <= _MOST_COLUMNS:
+            yield _table(list(columns), lines)
+            continue
+        for first in range(0, len(lines), _ON_THEIR_SIDE):
+            names, *figures = zip(columns, *lines[first : first + _ON_THEIR_SIDE], strict=True)
+            yield _table(names, figures)
+
+
+def _table(names: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
+    table = Table(*names)
+    for line in lines:
+        table.add_row(*line)
+    return table
 
 
 def _shown(value: object) -> str:

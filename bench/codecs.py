@@ -149,9 +149,12 @@ def run(
 
 def _same(answers: Sequence[tuple[list[list[Float32]], Float32, float]]) -> Any:
     """(n, n) bool: the same recording; only what some model finds alike is looked at closely."""
-    alike = unit(centre(np.stack([vectors[0][0] for vectors, *_ in answers])))
+    models = [
+        np.stack(originals) for originals in zip(*(one[0][0] for one in answers), strict=True)
+    ]
+    alike = np.max([clean @ clean.T for clean in (unit(centre(one)) for one in models)], axis=0)
     same = np.eye(len(answers), dtype=bool)
-    for i, j in np.argwhere(np.triu(alike @ alike.T > 0.7, 1)):
+    for i, j in np.argwhere(np.triu(alike > 0.7, 1)):
         (_, one, one_s), (_, other, other_s) = answers[i], answers[j]
         same[i, j] = same[j, i] = wrong_bits(one, other, one_s, other_s) < MOST_WRONG
     return same

@@ -23,8 +23,10 @@ def test_rows_of_several_kinds_are_several_tables_that_fit() -> None:
     assert "None" not in text
 
 
-def test_a_row_of_very_many_figures_lies_on_its_side() -> None:
-    text = printed([{f"figure number {i}": f"value {i}" for i in range(25)}])
-    for i in range(25):
-        assert f"figure number {i}" in text
-        assert f"value {i}" in text
+def test_rows_of_very_many_figures_lie_on_their_side() -> None:
+    rows = [{f"figure number {i}": f"row {row} value {i}" for i in range(25)} for row in range(9)]
+    text = printed(rows)
+    for row in rows:
+        for name, value in row.items():
+            assert name in text
+            assert value in text
