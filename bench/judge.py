@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from catalog.snapshot import Snapshot
 from embedder.derivation import centre, whiten
 from embedder.excerpts import resample
+from training.copies import decode
 from training.musicnn import RATE_HZ, WEIGHTS, WINDOW_S, MusiCNN
-from training.preparation import decode
 
 MOST_WINDOWS: Final = 10
 

@@ -18,9 +18,10 @@ from embedder.errors import EmbedderError
 from embedder.models.registry import PACKAGED
 from training.bank import Bank
 from training.checkpoints import average, fill, load
+from training.copies import CODECS, PROBES, usable
 from training.corpus import Excerpt, find_excerpts, split
 from training.errors import CheckpointError, TrainingError
-from training.preparation import CODECS, PROBES, check_folder, prepare, usable
+from training.preparation import check_folder, prepare
 from training.recipe import recipe_of
 from training.students import candidate, ears
 from training.teachers import slow_spaces, teacher_of

@@ -12,8 +12,9 @@ from pathlib import Path
 from demo.library import compose_library
 from training.bank import Bank
 from training.checkpoints import STATE
+from training.copies import PROBES
 from training.corpus import Excerpt, find_excerpts
-from training.preparation import PROBES, prepare
+from training.preparation import prepare
 from training.recipe import Recipe
 from training.students import ears
 from training.teachers import MN04_WEIGHTS, shipped_teacher, teacher_of

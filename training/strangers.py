@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.preparation import FRAMES_PER_S, RATE_HZ, spectrogram
+from training.copies import RATE_HZ
+from training.preparation import FRAMES_PER_S, spectrogram
 from training.teachers import Teacher
 
 Samples = NDArray[np.floating[Any]]

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from training.bank import Bank
+from training.copies import PROBES
 from training.losses import unit
-from training.preparation import FRAMES_PER_S, PROBES
+from training.preparation import FRAMES_PER_S
 from training.teachers import Teacher
 
 WINDOW_S: Final = 10.0

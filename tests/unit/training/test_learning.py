@@ -12,17 +12,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs torch (make test TORCH=1)")
 
 from training import losses
+from training.copies import CODECS, RATE_HZ, damage, decode, decode_channels, recode, widen
 from training.damage import Damage, log_mel, power
 from training.geometry import fit_geometry, fit_space
-from training.preparation import (
-    CODECS,
-    RATE_HZ,
-    damage,
-    decode,
-    decode_channels,
-    recode,
-    widen,
-)
 from training.strangers import KINDS, sound
 from training.students import CANDIDATES
 from training.validation import skewness, spearman

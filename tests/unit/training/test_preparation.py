@@ -12,14 +12,12 @@ import pytest
 pytest.importorskip("torch", reason="needs torch (make test TORCH=1)")
 
 from tests.unit.embedder.sounds import music
-from training import preparation
+from training import copies, preparation
+from training.copies import PROBES, RATE_HZ, decode_channels
 from training.corpus import Excerpt
 from training.errors import CorpusError
 from training.preparation import (
-    PROBES,
-    RATE_HZ,
     check_folder,
-    decode_channels,
     frames_of,
     lesson_path,
     load,
@@ -112,8 +110,8 @@ def test_what_cannot_be_written_is_said_so_and_leaves_nothing(tmp_path: Path) ->
 def test_of_a_long_file_only_the_middle_is_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preparation, "_LONG_S", 20.0)
-    monkeypatch.setattr(preparation, "MOST_S", 4.0)
+    monkeypatch.setattr(copies, "_LONG_S", 20.0)
+    monkeypatch.setattr(copies, "MOST_S", 4.0)
     ramp = np.linspace(0, 1, 40 * RATE_HZ, dtype=np.float32)
     write(tmp_path / "long.wav", ramp)
     (sound,), _ = decode_channels(tmp_path / "long.wav")

@@ -17,9 +17,10 @@ from training.__main__ import main
 from training.bank import Bank
 from training.batches import Grid
 from training.checkpoints import CHECKPOINT, STATE, average, fill, load, write
+from training.copies import PROBES
 from training.corpus import Excerpt
 from training.errors import CheckpointError, CorpusError, TeacherError
-from training.preparation import PROBES, lesson_path, version_path
+from training.preparation import lesson_path, version_path
 from training.recipe import Recipe, recipe_of
 from training.students import ears
 from training.teachers import Teacher
