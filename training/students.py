@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from embedder.models import efficientat
-from embedder.models.segue1 import MoodHead, Segue1Network
+from embedder.models.registry import PACKAGED, SEGUE1
+from embedder.models.segue1 import MoodHead, Segue1Network, folded_network
 from embedder.models.torching import fold_batch_norms, load_state
 from training.teachers import MN04_WEIGHTS
 from training.validation import Ears
@@ -86,6 +87,18 @@ def started_from_mn04(models: Path | None) -> Student:
     return student.fold()
 
 
+def started_from_segue1(models: Path | None) -> Student:
+    """The trunk of the segue-1 that comes with Segue; its vector and tags are learnt anew."""
+    student = Student().fold()
+    if models is not None:
+        shipped = folded_network(PACKAGED / SEGUE1[0].weights[0].file)
+        student.network.load_state_dict(shipped.state_dict())
+        last: Any = student.network.head[2]
+        last.reset_parameters()
+        student.network.tags.reset_parameters()
+    return student
+
+
 def mobilenet_from_scratch(_: Path | None) -> Student:
     """The same network, knowing nothing."""
     return Student()
@@ -124,6 +137,7 @@ def convnext_from_scratch(_: Path | None) -> Student:
 
 CANDIDATES: Final = {
     "mn04": started_from_mn04,
+    "segue-1": started_from_segue1,
     "mobilenet": mobilenet_from_scratch,
     "convnext": convnext_from_scratch,
 }
