@@ -22,7 +22,7 @@ from training.copies import CODECS, PROBES, usable
 from training.corpus import Excerpt, find_excerpts, split
 from training.errors import CheckpointError, TrainingError
 from training.preparation import check_folder, prepare
-from training.recipe import recipe_of
+from training.recipe import COPIES, recipe_of
 from training.students import candidate, ears
 from training.teachers import slow_spaces, teacher_of
 from training.trainer import Training
@@ -64,7 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--models", type=Path, required=True, help="the teachers' weights")
     common.add_argument("--work", type=Path, required=True, help="what was prepared is kept here")
     common.add_argument("--split", type=int, default=1, help="which sources are held out: a seed")
-    common.add_argument("--copies", type=_many, default=2, help="damaged versions of each excerpt")
+    common.add_argument(
+        "--copies", type=_many, default=COPIES, help="damaged versions of each excerpt"
+    )
     common.add_argument("--threads", type=_many, default=0)
     ready = commands.add_parser("prepare", parents=[common], help="decode, damage, ask the slow")
     ready.add_argument("--workers", type=_some, help="processes, a gigabyte each; as many as cores")

@@ -56,8 +56,6 @@ def demonstrate(
         steps=steps,
         sources=6,
         memory=256,
-        forgiving=False,
-        strangers=0.0,
     )
     (work / "run" / STATE).unlink(missing_ok=True)
     training = Training(

@@ -12,23 +12,29 @@ from typing import Any, Final
 #: of its own. ("jamendo" and "musicnn", where they were asked, were tried with .6 each.)
 FREE_TEACHERS: Final = {"mn04": 1.0, "mn04 low": 0.7}
 
+#: Damaged versions of each excerpt.
+COPIES: Final = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One student: which candidate, who teaches it, on what, and what counts how much."""
+    """One student: which candidate, who teaches it, on what, and what counts how much.
+
+    As it stands it is the recipe of the segue-1 that comes with Segue.
+    """
 
     candidate: str = "mn04"
     teachers: Mapping[str, float] = field(default_factory=lambda: dict(FREE_TEACHERS))
     #: May the mood head change the trunk? Not where its teacher's terms are to stay out of it.
     moods_teach: bool = False
     #: Are the axes along which damage moves a teacher weakened?
-    forgiving: bool = True
+    forgiving: bool = False
     #: A checkpoint of an earlier run to start from.
     start: str = ""
 
     seed: int = 1
-    copies: int = 2
-    steps: int = 2000
+    copies: int = COPIES
+    steps: int = 1600
     learning_rate: float = 8e-4
     weight_decay: float = 0.02
     warm_up: float = 0.05
@@ -36,7 +42,7 @@ class Recipe:
     decay: float = 0.995
 
     #: Sources a step, excerpts of each, windows of each excerpt.
-    sources: int = 12
+    sources: int = 10
     excerpts: int = 2
     windows: int = 2
     window_s: float = 5.0
@@ -45,17 +51,17 @@ class Recipe:
     #: Share of windows read from a damaged copy.
     copied: float = 0.6
     #: Windows a step of sounds that are no music (`strangers`).
-    odd: int = 4
+    odd: int = 1
     #: Targets of earlier steps that the vectors are compared with.
     memory: int = 768
 
     relational: float = 1.0
     direct: float = 1.0
     contrast: float = 0.2
-    kin: float = 0.0
+    kin: float = 0.3
     tags: float = 0.5
     moods: float = 0.5
-    strangers: float = 0.3
+    strangers: float = 0.0
 
     def __post_init__(self) -> None:
         for one in fields(self):

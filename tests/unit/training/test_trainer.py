@@ -36,6 +36,10 @@ RECIPE = Recipe(
     memory=64,
     learning_rate=3e-3,
     teachers={"mn04": 1.0},
+    forgiving=True,
+    kin=0.0,
+    strangers=0.3,
+    odd=4,
 )
 
 
@@ -315,7 +319,7 @@ def test_a_recipe_is_read_with_its_defaults() -> None:
     [
         (["train", "--recipe", "{}"], "no folder"),
         (["train", "--recipe", '{"candidate": "mn40"}'], "no candidate is called 'mn40'"),
-        (["train", "--recipe", '{"copies": 3}'], "3 copies, --copies 2"),
+        (["train", "--recipe", '{"copies": 3}'], "3 copies, --copies 4"),
         (["measure"], "weights are not there"),
     ],
 )
