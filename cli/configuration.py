@@ -241,5 +241,10 @@ def exposed_password(configuration: Configuration) -> Path | None:
     return file if is_open else None
 
 
+def closing(file: Path) -> str:
+    """What makes a configuration file its owner's alone: commands, for people."""
+    return f"chmod 600 {file}, and chown it to the user that runs Segue"
+
+
 def _expanded(folder: str) -> str:
     return str(Path(folder).expanduser()) if folder.startswith("~") else folder

@@ -85,10 +85,11 @@ class Fetched:
                 sound, heard = self._window(round(start_s * self.rate_hz), wanted, frames)
                 if sound.size < enough:
                     continue
-                if _absurd(sound):
+                tamed = _tamed(sound)
+                if tamed is not sound and _is_absurd(sound):
                     absurd = True
                     continue
-                windows.append(_tamed(sound))
+                windows.append(tamed)
                 if loudness:
                     powers += _powers(frames, heard, self.rate_hz)
         if absurd and not windows:
@@ -204,22 +205,15 @@ class _Run:
         self._parts.clear()
 
 
-def _sane(sound: Float32) -> bool:
-    """Whether all samples are numbers as music has them."""
-    # A comparison with NaN is false, and the extremes of what holds one are NaN.
-    return sound.size == 0 or bool(sound.min() >= -_LOUDEST and sound.max() <= _LOUDEST)
-
-
-def _absurd(sound: Float32) -> bool:
+def _is_absurd(sound: Float32) -> bool:
     """Whether too few of a window's samples are sound for the others to be made good."""
-    if _sane(sound):
-        return False
     return 1.0 - float(np.mean(np.abs(sound) <= _LOUDEST)) > _MOST_ABSURD
 
 
 def _tamed(sound: Float32) -> Float32:
-    """The same samples without what a broken float WAV may hold."""
-    if _sane(sound):
+    """The same samples without what a broken float WAV may hold; itself, where there is none."""
+    # A comparison with NaN is false, and the extremes of what holds one are NaN.
+    if sound.size == 0 or (sound.min() >= -_LOUDEST and sound.max() <= _LOUDEST):
         return sound
     sound = np.nan_to_num(sound, nan=0.0, posinf=0.0, neginf=0.0)
     return np.clip(sound, -_LOUDEST, _LOUDEST, out=sound)

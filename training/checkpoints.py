@@ -11,7 +11,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from training.errors import CheckpointError
+from training.errors import CheckpointError, first_line
+from training.files import whole
 from training.geometry import Geometry, Space
 from training.students import Student
 
@@ -110,10 +111,6 @@ def geometry_beside(checkpoint: Path) -> Geometry | None:
     return geometry_of(kept) if kept else None
 
 
-def first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).partition("\n")[0]
-
-
 def plain(geometry: Geometry) -> dict[str, Any]:
     return {
         "spaces": {name: (space.mean, space.matrix) for name, space in geometry.spaces.items()},
@@ -134,12 +131,5 @@ def write(path: Path, state: dict[str, Any]) -> None:
     Raises:
         CheckpointError: when it cannot be written.
     """
-    part = path.with_suffix(".part")
-    try:
+    with whole(path, CheckpointError) as part:
         torch.save(state, part)
-        part.replace(path)
-    except (OSError, RuntimeError) as error:  # a full disk is a RuntimeError of torch's own
-        part.unlink(missing_ok=True)
-        raise CheckpointError(
-            f"{path} cannot be written ({first_line(error)}): is there room on the disk?"
-        ) from error

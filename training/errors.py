@@ -21,3 +21,8 @@ class TeacherError(TrainingError):
 
 class CheckpointError(TrainingError):
     """A checkpoint cannot be read, or belongs to another recipe."""
+
+
+def first_line(error: Exception) -> str:
+    """What an error says first, or else what it is."""
+    return (str(error) or type(error).__name__).partition("\n")[0]

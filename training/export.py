@@ -44,8 +44,8 @@ from embedder.models.hearing import N_SAMPLES
 from embedder.models.segue1 import N_MOODS, MoodHead, Segue1Network, mood_head_of, network_of
 from embedder.models.tensors import Span, write_tensors
 from embedder.models.torching import fold_batch_norms
-from training.checkpoints import first_line, load
-from training.errors import CheckpointError
+from training.checkpoints import load
+from training.errors import CheckpointError, first_line
 
 WEIGHTS: Final = "segue-1.safetensors"
 GRAPH: Final = "segue-1.onnx"

@@ -15,11 +15,11 @@ import multiprocessing
 import os
 import random
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal
+from typing import Any, Final, Literal
 
 import av
 import numpy as np
@@ -42,6 +42,7 @@ from training.copies import (
 )
 from training.corpus import Excerpt
 from training.errors import CorpusError
+from training.files import whole
 from training.teachers import slow_lesson, slow_spaces
 
 #: Spectrogram frames a second.
@@ -134,12 +135,12 @@ def check_folder(folder: Path, split: int) -> None:
     Raises:
         CorpusError: when it was made for another.
     """
-    path = folder / _MADE_BY
+    path, ours = folder / _MADE_BY, _made_by(split)
     if not path.exists():
         return
     try:
         made_by = json.loads(path.read_text("utf-8"))
-        theirs = {name: made_by[name] for name in _made_by(split)}
+        theirs = {name: made_by[name] for name in ours}
     except (ValueError, KeyError, TypeError) as error:
         raise CorpusError(f"{path} is damaged ({error}): prepare into another folder") from error
     differs = {
@@ -147,8 +148,8 @@ def check_folder(folder: Path, split: int) -> None:
         "codecs": "with other codecs",
         "revision": "by other code",
     }
-    for name, ours in _made_by(split).items():
-        if theirs[name] != ours:
+    for name, value in ours.items():
+        if theirs[name] != value:
             raise CorpusError(
                 f"{folder} was prepared {differs[name]}: choose another --work folder"
             )
@@ -207,9 +208,8 @@ def prepare(
     """
     folder.mkdir(parents=True, exist_ok=True)
     check_folder(folder, seed)
-    _write_whole(
-        folder / _MADE_BY, lambda file: file.write(json.dumps(_made_by(seed), indent=1).encode())
-    )
+    with whole(folder / _MADE_BY, CorpusError) as part:
+        part.write_text(json.dumps(_made_by(seed), indent=1), "utf-8")
     codecs = usable(CODECS)
     orders = []
     for excerpt in excerpts:
@@ -261,22 +261,10 @@ def _prepared(order: _Order) -> Prepared:
 
 
 def _save(path: Path, mel: Mel) -> None:
-    _write_whole(path, lambda file: np.save(file, mel))
+    with whole(path, CorpusError) as part, part.open("wb") as file:
+        np.save(file, mel)
 
 
 def _save_lesson(path: Path, lesson: dict[str, NDArray[np.float32]]) -> None:
-    _write_whole(path, lambda file: np.savez(file, **lesson))  # type: ignore[arg-type]
-
-
-def _write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """A file is there with all of it, or not at all."""
-    part = path.with_suffix(".part")
-    try:
-        with part.open("wb") as file:
-            write(file)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise CorpusError(
-            f"{path} cannot be written ({error}): is there room on the disk?"
-        ) from error
+    with whole(path, CorpusError) as part, part.open("wb") as file:
+        np.savez(file, **lesson)  # type: ignore[arg-type]

@@ -20,7 +20,6 @@ from training.checkpoints import (
     CHECKPOINT,
     STATE,
     fill,
-    first_line,
     geometry_beside,
     geometry_of,
     load,
@@ -28,7 +27,7 @@ from training.checkpoints import (
     write,
 )
 from training.damage import power
-from training.errors import CheckpointError, TeacherError
+from training.errors import CheckpointError, TeacherError, first_line
 from training.geometry import Geometry, fit_geometry
 from training.memory import DIM, Memory, Scales
 from training.preparation import FRAMES_PER_S

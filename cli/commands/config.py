@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from cli.configuration import Configuration, Value, describe_file, exposed_password
+from cli.configuration import Configuration, Value, closing, describe_file, exposed_password
 from cli.console import say, show, show_json
 from cli.errors import ConfigurationError
 from cli.flags import add_json
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace, compose: Compose) -> int:
             if exposed:
                 say(
                     f"segue: everybody on this machine may read the password in {exposed}:"
-                    f" chmod 600 {exposed}, and chown it to the user that runs Segue"
+                    f" {closing(exposed)}"
                 )
             show(f"ok: {describe_file(configuration)}")
         return 0

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from catalog.errors import CatalogError, advice
 from cli import checks
 from cli.checks import Check
-from cli.configuration import Configuration, describe_file, exposed_password
+from cli.configuration import Configuration, closing, describe_file, exposed_password
 from cli.console import show, show_json
 from cli.errors import ConfigurationError
 from cli.flags import add_json
@@ -63,8 +63,7 @@ def _checks(configuration: Configuration, url: str | None) -> Iterator[Check]:
     yield Check("config", "ok", describe_file(configuration))
     if file := exposed_password(configuration):
         text = f"{file} holds a password, and everybody on this machine may read it"
-        todo = f"chmod 600 {file}, and chown it to the user that runs Segue"
-        yield Check("config", "warn", text, todo)
+        yield Check("config", "warn", text, closing(file))
     yield from _whole("data", checks.check_paths(configuration.library))
     yield from asyncio.run(checks.check_upstream(configuration.upstream))
     yield from _whole("models", checks.check_models(configuration))
